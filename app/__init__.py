@@ -1,0 +1,1 @@
+"""The app: users and organisations over HTTP, on a schema it never changes."""

@@ -1,0 +1,1 @@
+"""Storage: the models and the engine that reads and writes them."""
