@@ -1,0 +1,57 @@
+# One command for people and for machines: CI calls these targets too.
+# Each target does its own set-up; `make up` on a fresh clone needs Python 3.11+ and nothing else.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Set-up is done again when the locked requirements change; an interrupted one leaves no stamp.
+.venv/ready: requirements/dev.txt local/venv.py
+	@$(PYTHON) local/venv.py
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: .venv/ready ## Start PostgreSQL, run the migrator, then the app on http://127.0.0.1:8000 (PORT=)
+	@exec $(PY) -m local up
+
+.PHONY: reset
+reset: .venv/ready ## Throw the local database away
+	@exec $(PY) -m local reset
+
+.PHONY: status
+status: .venv/ready ## Show where the running local database is, and what is pending
+	@exec $(PY) -m local run -- $(PY) -m migrator status
+
+.PHONY: migration
+migration: .venv/ready ## Write a revision from the models: make migration m="add phone number"
+	@if [ -z "$$m" ]; then echo 'error: say what changes: make migration m="add phone number"' >&2; exit 2; fi; \
+	exec $(PY) -m migrator revision -m "$$m"
+
+.PHONY: test
+test: .venv/ready ## Run the tests on a real PostgreSQL (args="-k name" narrows them)
+	@exec $(PY) -m pytest $(args)
+
+.PHONY: check
+check: .venv/ready ## Lint, format check and declared layers
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@.venv/bin/lint-imports
+
+.PHONY: format
+format: .venv/ready ## Format the code
+	@$(PY) -m ruff check --select I --fix .
+	@$(PY) -m ruff format .
+
+LOCK = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(upgrade)
+
+.PHONY: lock
+lock: .venv/ready ## Pin requirements/*.in with hashes (upgrade="--upgrade" takes newer versions)
+	@$(LOCK) requirements/app.in -o requirements/app.txt
+	@$(LOCK) requirements/migrator.in -o requirements/migrator.txt
+	@$(LOCK) requirements/dev.in -o requirements/dev.txt
