@@ -3,8 +3,6 @@
 Imports SQLAlchemy and the standard library only: the migrator keeps a byte-for-byte copy and loads it alone.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, MetaData, Text, func

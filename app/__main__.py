@@ -1,0 +1,73 @@
+"""`python -m app`: the environment in, a serving process out, an exit code in the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from app import application, release, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger("app")
+# Longer than the idle time of proxies in front: they, not we, end a connection they may be about to use.
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Serve until a signal ends it."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    try:
+        given = settings.read(environ)
+        listener = _listen(given.host, given.port)
+    except settings.SettingsError as error:
+        print("\n".join(f"app: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 2
+    build = release.of_this_build(given.commit)
+    log.info("listening on http://%s:%d, %s", given.host, listener.getsockname()[1], build)
+    # uvicorn raises the signal again when it is done; by then there is nothing left to interrupt.
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda _signal, _frame: None)
+    _server(given, build).run(sockets=[listener])
+    return 0
+
+
+def _server(given: settings.Settings, build: release.Release) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            application.make(given, build),
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,  # app.access_log writes it, without query strings
+            server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips=given.trusted_proxies,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(given.shutdown_timeout_s),
+            backlog=BACKLOG,
+        )
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; what keeps us from having one is a fault of the settings."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        cure = "stop what listens there, or set PORT or HOST"
+        raise settings.SettingsError(f"cannot listen on {host}, port {port}: {error.strerror}; {cure}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

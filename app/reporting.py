@@ -1,0 +1,45 @@
+"""Reporting: this instance in, its row in the ledger out.
+
+While the row is fresh the release counts as live, and the migrator holds back what would break it. Times are the
+database's: a wrong clock on this host does not matter.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from app.release import Release
+
+REPORT = text(
+    "INSERT INTO migrator.instance (id, release, commit, host) VALUES (:id, :release, :commit, :host)"
+    " ON CONFLICT (id) DO UPDATE SET seen = now()"
+)
+SIGN_OFF = text("DELETE FROM migrator.instance WHERE id = :id")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One running process of a release."""
+
+    release: Release
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    host: str = field(default_factory=socket.gethostname)
+
+
+def report(connection: Connection, instance: Instance) -> None:
+    """Say that the instance lives."""
+    row = {"id": instance.id, "release": instance.release.digest}
+    connection.execute(REPORT, row | {"commit": instance.release.commit, "host": instance.host})
+
+
+def sign_off(connection: Connection, instance: Instance) -> None:
+    """Take the instance's row back; no harm where there is none."""
+    connection.execute(SIGN_OFF, {"id": instance.id})
