@@ -1,0 +1,210 @@
+"""Fixtures: a real PostgreSQL for the run, a database of its own for each test, and the migrator as a process.
+
+The server is TEST_DATABASE_URL's, else a container's where a Docker engine answers, else an embedded one. A server
+that was given is left as it was found: tests only write to databases they made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import psycopg2
+import pytest
+from psycopg2 import sql
+from sqlalchemy import make_url
+
+from migrator import binaries, embedded
+
+ROOT = Path(__file__).resolve().parents[1]
+MIGRATOR_SECONDS = 120
+MINE = ("DATABASE_URL", "PORT", "IMAGE_COMMIT", "RENDER_GIT_COMMIT")
+PREFIXES = ("MIGRATOR_", "PG", "RENDER_")
+KEPT = ("PG_BIN",)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server, as its superuser, and what it is in a few words."""
+
+    url: str = field(repr=False)
+    describe: str
+
+    def named(self, database: str) -> str:
+        """Return the URL of another database on it."""
+        return make_url(self.url).set(database=database).render_as_string(hide_password=False)
+
+    def execute(self, statement: str, *names: str) -> None:
+        """Run a statement outside of any transaction, its {} filled with identifiers."""
+        with contextlib.closing(psycopg2.connect(self.url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    @contextlib.contextmanager
+    def database(self, template: str = "template0"):
+        """Make a database from a template; drop it afterwards, whoever is still connected."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.execute("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'", name, template)
+        try:
+            yield self.named(name)
+        finally:
+            self.execute("DROP DATABASE {} WITH (FORCE)", name)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+def pytest_configure(config):
+    # What a developer has exported must not change what a test shows.
+    config.given_url = os.environ.pop("TEST_DATABASE_URL", None)
+    for name in list(os.environ):
+        if name not in KEPT and (name in MINE or name.startswith(PREFIXES)):
+            del os.environ[name]
+    config.engine_silence = engine_silence()
+
+
+def pytest_sessionstart(session):
+    session.config.kind, session.config.why = choose(session.config)
+
+
+def pytest_report_header(config):
+    return f"PostgreSQL: {config.kind}{config.why}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    wanted = config.getoption("markexpr") or ""
+    nightly = [item for item in items if item.get_closest_marker("nightly") and "nightly" not in wanted]
+    if nightly:
+        config.hook.pytest_deselected(items=nightly)
+        items[:] = [item for item in items if item not in nightly]
+    # Where an engine is required, as in CI, these tests run, and fail by themselves.
+    if config.engine_silence and not os.environ.get("REQUIRE_DOCKER"):
+        for item in items:
+            if item.get_closest_marker("docker"):
+                item.add_marker(pytest.mark.skip(reason=config.engine_silence))
+
+
+def engine_silence() -> str:
+    """Return why no Docker engine answers; empty if one does."""
+    try:
+        with contextlib.closing(docker.from_env(timeout=5)) as client:
+            client.ping()
+    except docker.errors.DockerException as error:
+        return f"no Docker engine answers ({str(error).splitlines()[0][:80]})"
+    return ""
+
+
+def image() -> str:
+    """Return the image of the tests' container: the compose file's unless POSTGRES_IMAGE names another."""
+    return os.environ.get("POSTGRES_IMAGE", "postgres:18-bookworm")
+
+
+def missing_image() -> str:
+    """Return why the image cannot be had, pulling it if need be; empty once it is there."""
+    with contextlib.closing(docker.from_env()) as client:
+        try:
+            client.images.get(image())
+        except docker.errors.ImageNotFound:
+            try:
+                client.images.pull(image())
+            except docker.errors.APIError:
+                return f"the Docker engine cannot pull {image()}"
+    return ""
+
+
+def choose(config) -> tuple[str, str]:
+    """Return which server the run takes, and why if there is a why."""
+    if config.given_url:
+        return "the server of TEST_DATABASE_URL", ""
+    why = config.engine_silence or missing_image()
+    if why and os.environ.get("POSTGRES_IMAGE"):
+        raise pytest.UsageError(f"POSTGRES_IMAGE is set, but {why}")
+    if not why:
+        return f"testcontainers, image {image()}", ""
+    return f"embedded {binaries.version(binaries.find())}", f" ({why})"
+
+
+@contextlib.contextmanager
+def container():
+    """Run PostgreSQL in a container; yields its URL."""
+    # The container that removes those of a killed run is one more image to have; this one is stopped right here.
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - reads the variable on import
+
+    with PostgresContainer(image(), username="postgres", password=secrets.token_urlsafe(12), driver=None) as running:
+        yield running.get_connection_url()
+
+
+@pytest.fixture(scope="session")
+def server(pytestconfig):
+    """A PostgreSQL server for the whole run: `.url` of its superuser, `.describe`."""
+    with contextlib.ExitStack() as stack:
+        if pytestconfig.given_url:
+            url = make_url(pytestconfig.given_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        elif pytestconfig.kind.startswith("testcontainers"):
+            url = stack.enter_context(container())
+        else:
+            url = stack.enter_context(embedded.throwaway()).url()
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('server_version')")
+            version = cursor.fetchone()[0]
+        yield Server(url, f"{pytestconfig.kind}, PostgreSQL {version}")
+
+
+@pytest.fixture
+def database(server):
+    """The URL of a fresh, empty database, dropped afterwards."""
+    with server.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server):
+    """The name of a database at head, which tests clone rather than migrate one each."""
+    with server.database() as url:
+        done = run_migrator("upgrade", env={"MIGRATOR_DATABASE_URL": url})
+        if done.code:
+            pytest.fail(f"migrator upgrade: exit {done.code}\n{done.out}{done.err}")
+        yield make_url(url).database
+
+
+@pytest.fixture
+def migrated_database(server, migrated_template):
+    """The URL of a database at head, dropped afterwards."""
+    with server.database(migrated_template) as url:
+        yield url
+
+
+def run_migrator(*args, env=None, cwd=ROOT) -> Outcome:
+    """Run `python -m migrator` as a process with a clean environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", "migrator", *map(str, args)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=MIGRATOR_SECONDS,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def migrator():
+    """Run the migrator: `migrator("upgrade", env={...})` gives code, out and err."""
+    return run_migrator
