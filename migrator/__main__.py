@@ -1,0 +1,8 @@
+"""`python -m migrator`: the command line as a module."""
+
+import sys
+
+from migrator.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""Apply: one step in, the change and its ledger row committed together; tried briefly, again and again, until it goes.
+
+A try waits for a lock a few milliseconds only, so a client of the app that queues behind it does too. Between two
+tries nothing is held: the whole revision was rolled back, and the wait for who blocks happens outside the queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from migrator import connect, ledger
+from migrator.blockers import Waiting
+from migrator.errors import Busy, MigratorError, StepFailed
+from migrator.execution import Execution, sqlstate
+from migrator.session import Session, scalar
+from migrator.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from migrator.blockers import Blocked
+    from migrator.means import Means
+    from migrator.plan import Step
+    from migrator.settings import Settings
+
+FIRST_TRY_MS = 5
+LOCK_NOT_AVAILABLE, DEADLOCK, CANCELED, NO_TRANSACTION_ALLOWED = "55P03", "40P01", "57014", "25001"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one step; times in milliseconds."""
+
+    revision: str
+    label: str
+    message: str
+    direction: str
+    duration_ms: int
+    waited_ms: int
+    attempts: int
+    statements: int
+    resumed: bool
+
+
+class _Missed(Exception):  # noqa: N818 - not an error: the signal to try again
+    """A try did not get its lock, or lost a deadlock."""
+
+
+@dataclass
+class _Tries:
+    """The tries of one step so far."""
+
+    step: Step
+    wait_ms: int
+    number: int = 0
+    waited_s: float = 0.0
+    start: float = field(default_factory=time.monotonic)
+    vacuums: list[int] = field(default_factory=list)  # tables whose autovacuum is pushed aside first
+    execution: Execution | None = None
+    applied: Applied | None = None
+
+
+class Applier:
+    """Applies steps on the connection that env.py configured, for one run."""
+
+    def __init__(self, context: Any, means: Means, arguments: dict[str, Any]) -> None:
+        """Take over the MigrationContext; `arguments` are what env.py passes on to each revision."""
+        self._context, self._means, self._arguments = context, means, arguments
+        self.checks: list[Callable[[Any, Step], None]] = []  # asked in the step's transaction, before it commits
+        self._tries: _Tries | None = None
+        self._session = Session(context, means.control, means.settings)
+        self._session.listen(self._statement)
+        self._watch = Watch(means.control, self._session.pid, means.deadline, means.tell)
+        self._alembic_block = context.autocommit_block
+        context.autocommit_block = self._block
+        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._version_moved)
+        means.interrupt.cancel = lambda: means.control.rows("SELECT pg_cancel_backend(%s)", (self._session.pid,))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._means.interrupt.cancel = lambda: None
+        self._watch.close()
+        self._session.close()
+
+    def step(self, step: Step) -> Applied:
+        """Apply one step; raise Busy at the deadline, StepFailed, Refused, Unreachable or Interrupted."""
+        means = self._means
+        waiting = Waiting(
+            means.control, self._session.pid, means.deadline, means.interrupt, means.tell,
+            means.settings.terminate_blockers_after_ms / 1000,
+        )  # fmt: skip
+        tries = self._tries = _Tries(step, min(FIRST_TRY_MS, means.settings.lock_timeout_ms))
+        while True:
+            begun = time.monotonic()
+            try:
+                return self._try(tries)
+            except _Missed:
+                if not _only_vacuum(self._watch.blocked, tries):
+                    waiting.until_clear(self._watch.blocked, step.label, tries.start)
+                tries.wait_ms = min(tries.wait_ms * 2, means.settings.lock_timeout_ms)
+                tries.waited_s += time.monotonic() - begun
+
+    def _try(self, tries: _Tries) -> Applied:
+        """Run the revision once, whole; raise _Missed when it has to be tried again."""
+        means, step = self._means, tries.step
+        means.interrupt.check()
+        tries.number += 1
+        before = ledger.entry(means.control, step.revision)
+        execution = tries.execution = Execution(step, before, means, self._session, self._watch, tries.wait_ms)
+        try:
+            with execution.inside(step.alembic):
+                self._context._migrations_fn = lambda *_: [step.alembic]  # noqa: SLF001 - one at a time through Alembic's own loop
+                self._session.begin(tries.wait_ms, execution.statement_ms())
+                for relation in tries.vacuums:
+                    self._push_vacuum_aside(relation, execution)
+                self._context.run_migrations(**self._arguments)
+        except BaseException as error:
+            judged = self._judged(step, error)
+            with contextlib.suppress(Exception):  # on a lost connection the server has done it
+                self._context.connection.rollback()
+            raise judged from error
+        assert tries.applied is not None  # noqa: S101 - Alembic called _version_moved, or raised
+        return tries.applied
+
+    def _statement(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
+        execution = self._tries and self._tries.execution
+        return execution.handle(cursor, sql, execute) if execution else False
+
+    @contextlib.contextmanager
+    def _block(self) -> Iterator[None]:
+        execution = self._tries and self._tries.execution
+        with execution.block(self._context, self._alembic_block) if execution else self._alembic_block():
+            yield
+
+    def _version_moved(self, *, ctx: Any, **_: Any) -> None:
+        """Ask the checks and write the ledger row: Alembic calls this in the step's transaction, before it commits."""
+        tries, means = self._tries, self._means
+        if tries is None or tries.execution is None:
+            return
+        step, execution = tries.step, tries.execution
+        for check in self.checks:
+            check(ctx.connection, step)
+        waited = int(tries.waited_s * 1000)
+        duration = int((time.monotonic() - tries.start) * 1000) - waited
+        ledger.mark_finished(
+            ctx.connection, id=execution.row, run=means.run, revision=step.revision, direction=step.direction,
+            seal=step.seal, message=step.message, statements=len(execution.digests), duration_ms=duration,
+            waited_ms=waited, attempts=tries.number,
+        )  # fmt: skip
+        tries.applied = Applied(
+            step.revision, step.label, step.message, step.direction, duration, waited, tries.number,
+            len(execution.digests), bool(execution.done),
+        )  # fmt: skip
+
+    def _push_vacuum_aside(self, relation: int, execution: Execution) -> None:
+        """Wait for SHARE UPDATE EXCLUSIVE, long enough for PostgreSQL to cancel an autovacuum in the way.
+
+        It does so only for a session that waits longer than deadlock_timeout, which a brief try never does; and
+        this lock blocks no reader or writer while it waits. An autovacuum against wraparound is never cancelled.
+        """
+        connection = self._context.connection
+        name = scalar(
+            connection, "SELECT oid::regclass::text FROM pg_class WHERE oid = :oid AND relkind IN ('r', 'p', 'm')", oid=relation
+        )
+        if name is None:
+            return
+        timeout = int(scalar(connection, "SELECT setting FROM pg_settings WHERE name = 'deadlock_timeout'")) + 500
+        self._session.limit(timeout, execution.statement_ms())
+        connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
+        self._session.limit(execution.try_ms, execution.statement_ms())
+
+    def _judged(self, step: Step, error: BaseException) -> BaseException:
+        """Return what an error of a try means: try again, or an expected error with its cure."""
+        if isinstance(error, MigratorError | KeyboardInterrupt):
+            return error
+        self._means.interrupt.check()
+        state = sqlstate(error)
+        if state in {LOCK_NOT_AVAILABLE, DEADLOCK}:
+            return _Missed()
+        if state == CANCELED and self._watch.hit_deadline:
+            return Busy(f"{step.label}: not done at the deadline, so it was cancelled", "give the run more time with --deadline")
+        if self._session.is_lost:
+            return connect.lost(self._means.control.where)
+        return StepFailed(f"{step.label}: {_one_line(error)}", _cure(state, self._means.settings), details=_place(error, step))
+
+
+def _only_vacuum(blocked: Blocked | None, tries: _Tries) -> bool:
+    """Tell whether only vacuum is in the way and the next try is to push it aside first."""
+    if blocked is None or blocked.relation is None or blocked.relation in tries.vacuums:
+        return False
+    if not all(blocker.is_vacuum for blocker in blocked.blockers):
+        return False
+    tries.vacuums.append(blocked.relation)
+    return True
+
+
+def _one_line(error: BaseException) -> str:
+    original = getattr(error, "orig", None) or error
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    text = primary or " ".join(str(original).split()) or "no message"
+    return text if primary else f"{type(original).__name__}: {text}"
+
+
+def _place(error: BaseException, step: Step) -> tuple[str, ...]:
+    """Return where in the revision file it happened, what the server added, and the statement."""
+    lines = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
+             if frame.filename == str(step.path)]  # fmt: skip
+    diag = getattr(getattr(error, "orig", None), "diag", None)
+    found = [f"at {lines[-1]}"] if lines else [f"in {step.path}"]
+    if getattr(diag, "message_detail", None):
+        found.append(f"detail: {diag.message_detail}")  # type: ignore[union-attr]
+    if getattr(error, "statement", None):
+        found.append(f"statement: {' '.join(error.statement.split())[:300]}")  # type: ignore[attr-defined]
+    return tuple(found)
+
+
+def _cure(state: str | None, settings: Settings) -> str:
+    if state == CANCELED:
+        return (f"it ran longer than --statement-timeout ({settings.statement_timeout_ms} ms): "
+                "do the work in smaller steps, or raise it")  # fmt: skip
+    if state == NO_TRANSACTION_ALLOWED:
+        return "put it inside `with op.get_context().autocommit_block():`"
+    return "correct the revision file, or the data it met; nothing of it was kept"

@@ -1,0 +1,111 @@
+"""Command line: argv in, one verb run, its exit code out. The only place that parses, and the only one that turns errors into exits."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+
+from migrator import __version__, settings
+from migrator.errors import EXIT_BUG, Interrupted, MigratorError, Usage
+from migrator.report import Report, silence_closed_streams
+
+VERBS = {
+    "upgrade": "apply pending revisions; what the pre-deploy job runs",
+    "plan": "show pending revisions in order, with the SQL each will run; changes nothing",
+    "status": "show where the database is, what is pending, and the last runs",
+    "history": "show what was applied, when, by which commit, how long it took and waited",
+    "downgrade": "take revisions back; for developers",
+    "revision": "write a new revision from the models, on a throw-away database",
+    "check": "check models copy, heads, seals, and that the migrations lead to the models",
+    "sql": "print the SQL of revisions without a database",
+    "wait": "wait until the database answers",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise Usage(message, f"see `{self.prog} --help`")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; every flag names its environment variable."""
+    top = _Parser(prog="migrator", description="Ship schema changes on PostgreSQL, before the app that needs them.")
+    top.add_argument("--version", action="version", version=f"migrator {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    for verb, text in VERBS.items():
+        sub = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
+        _common(sub)
+        _own(verb, sub)
+    return top
+
+
+def _common(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", default=_switch("MIGRATOR_JSON"), help="print one JSON document (env: MIGRATOR_JSON)")
+    sub.add_argument("--debug", action="store_true", default=_switch("MIGRATOR_DEBUG"), help="show tracebacks (env: MIGRATOR_DEBUG)")
+    for option in settings.OPTIONS:
+        default = f"; default {option.default}" if option.default else ""
+        sub.add_argument(
+            option.flag, dest=option.name, metavar="TIME" if option.kind == "duration" else "TEXT",
+            help=f"{option.help} (env: {option.variable}{default})",
+        )  # fmt: skip
+
+
+def _own(verb: str, sub: argparse.ArgumentParser) -> None:
+    if verb == "upgrade":
+        sub.add_argument("revision", nargs="?", default=os.environ.get("MIGRATOR_TARGET", "head"), help="target (env: MIGRATOR_TARGET; default head)")
+        sub.add_argument("--accept-edited", metavar="REV", default=os.environ.get("MIGRATOR_ACCEPT_EDITED"), help="record the new seal of an applied revision that was edited (env: MIGRATOR_ACCEPT_EDITED)")
+    elif verb == "downgrade":
+        sub.add_argument("revision", help="target: -1, a revision, or base")
+        sub.add_argument("--yes", action="store_true", default=_switch("MIGRATOR_YES"), help="go on although the app is in session (env: MIGRATOR_YES)")
+    elif verb in {"plan"}:
+        sub.add_argument("revision", nargs="?", default="head", help="target; default head")
+    elif verb == "history":
+        sub.add_argument("--limit", type=int, default=50, help="how many entries to show; default 50 (env: MIGRATOR_LIMIT)")
+    elif verb == "sql":
+        sub.add_argument("range", nargs="?", default="head", metavar="FROM:TO", help="which revisions; default all")
+    elif verb == "revision":
+        sub.add_argument("-m", "--message", default=os.environ.get("MIGRATOR_MESSAGE"), help="what changes, in a few words (env: MIGRATOR_MESSAGE)")
+        sub.add_argument("--empty", action="store_true", default=_switch("MIGRATOR_EMPTY"), help="write an empty revision to fill in (env: MIGRATOR_EMPTY)")
+
+
+def _switch(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in {"1", "true", "yes", "on"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return its exit code; never raises."""
+    argv = sys.argv[1:] if argv is None else argv
+    report = Report(as_json="--json" in argv or _switch("MIGRATOR_JSON"))
+    debug = "--debug" in argv or _switch("MIGRATOR_DEBUG")
+    try:
+        return _run(argv, report)
+    except MigratorError as error:
+        if debug:
+            traceback.print_exc()
+        return report.error(error)
+    except KeyboardInterrupt:
+        return report.error(Interrupted(2))
+    except SystemExit as error:  # --help and --version of argparse
+        return int(error.code or 0)
+    except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one
+        if debug:
+            traceback.print_exc()
+        bug = MigratorError(f"{type(error).__name__}: {' '.join(str(error).split())}", "run again with --debug and report it")
+        bug.word = "bug"
+        bug.code = EXIT_BUG
+        bug.again = "what was committed stays, the rest was rolled back"
+        return report.error(bug)
+    finally:
+        silence_closed_streams()
+
+
+def _run(argv: list[str], report: Report) -> int:
+    arguments = parser().parse_args(argv)
+    report.verb = arguments.verb
+    report.as_json = arguments.json
+    chosen = settings.load({option.name: getattr(arguments, option.name) for option in settings.OPTIONS})
+    command = importlib.import_module(f"migrator.commands.{arguments.verb}")
+    return int(command.main(chosen, report, arguments))

@@ -1,0 +1,36 @@
+"""`migrator upgrade [REV]`: what the pre-deploy job runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migrator import environment, plan, run
+from migrator.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from migrator.report import Report
+    from migrator.settings import Settings
+
+
+def main(settings: Settings, report: Report, arguments: Namespace) -> int:
+    """Apply what is pending up to a target, and record that the schema serves this release."""
+    project = environment.load(settings)
+    target = arguments.revision
+
+    with run.connected(settings, report) as means:
+        outcome = run.migrate(
+            means, project, "upgrade", lambda script, heads: plan.upgrade_steps(script, heads, target), report=report,
+            accept_edited=arguments.accept_edited,
+        )
+    return report.finish(EXIT_DONE, "done" if outcome.applied else "nothing", _last_word(outcome))
+
+
+def _last_word(outcome: run.Outcome) -> str:
+    at = ", ".join(outcome.heads_after) or "base"
+    if outcome.ahead:
+        return f"done: the database is ahead of this image at {at}, and serves this release; nothing to apply (safe to run again)"
+    if not outcome.applied:
+        return f"done: nothing to do, the database is at {at} (safe to run again)"
+    return f"done: {len(outcome.applied)} applied, the database is at {at} (safe to run again)"

@@ -1,0 +1,232 @@
+"""Connect: a database URL in, connections out whose limits the runner has set.
+
+The limits are set after connecting, by SET: a pooler may refuse startup options.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import psycopg2
+import psycopg2.extensions
+
+from migrator.errors import Interrupted, MigratorError, Refused, Unreachable, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from migrator.clock import Deadline
+    from migrator.interrupt import Interrupt
+    from migrator.settings import Settings
+
+OLDEST_SERVER = 120000
+CONNECT_TIMEOUT_S = 5
+_SCHEME = re.compile(r"^postgres(?:ql)?(?:\+psycopg2)?://")
+
+# What libpq says when waiting would not help (its connection errors carry no SQLSTATE).
+_FINAL = (
+    ("password authentication failed", "the password is not accepted", "check user and password in the URL"),
+    ("no password supplied", "the server wants a password", "put it in the URL"),
+    ("no pg_hba.conf entry", "the server lets nobody in from here this way", "check host, user and sslmode"),
+    ('database "', "the database does not exist", "create it, or correct the name in the URL"),
+    ('role "', "the role does not exist", "create it, or correct the user in the URL"),
+    ("could not translate host name", None, None),
+    ("invalid", "the URL holds an option that PostgreSQL does not know", "check what follows the ? in the URL"),
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a URL points, without its secrets."""
+
+    dsn: str
+    shown: str
+    host: str
+    port: int
+
+    def __repr__(self) -> str:
+        """Show no secret."""
+        return f"Address({self.shown})"
+
+
+def address(url: str, variable: str = "MIGRATOR_DATABASE_URL") -> Address:
+    """Return where a URL points; raise Usage when it is no PostgreSQL URL. Never echoes the URL."""
+    if not url:
+        raise Usage(
+            "no database URL is set", "set MIGRATOR_DATABASE_URL (or DATABASE_URL) to postgresql://user:…@host:port/name"
+        )
+    if not _SCHEME.match(url):
+        raise Usage(f"{variable} is not a PostgreSQL URL", "it has to begin with postgresql://")
+    dsn = _SCHEME.sub("postgresql://", url)
+    try:
+        parts = psycopg2.extensions.parse_dsn(dsn)
+        split = urlsplit(dsn)
+        port = int(parts.get("port", "5432").split(",")[0])
+    except (psycopg2.Error, ValueError):
+        raise Usage(
+            f"{variable} cannot be read as a URL", "percent-encode special characters in the password (@ is %40)"
+        ) from None
+    if "\0" in unquote(dsn):
+        raise Usage(f"{variable} holds a zero byte", "take it out")
+    host = parts.get("host", split.hostname or "local socket")
+    shown = f"{parts.get('user', '')}@{host}:{port}/{parts.get('dbname', '')}"
+    return Address(dsn, shown, host, port)
+
+
+def open_connection(where: Address, timeout_s: float) -> psycopg2.extensions.connection:
+    """Open one connection, or raise psycopg2.OperationalError."""
+    # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
+    extra = {} if "gssencmode" in where.dsn else {"gssencmode": "disable"}
+    return psycopg2.connect(
+        where.dsn,
+        connect_timeout=max(2, int(min(timeout_s, CONNECT_TIMEOUT_S))),  # libpq rounds 1 up to 2 anyway
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+        **extra,
+    )
+
+
+def wait(where: Address, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> psycopg2.extensions.connection:
+    """Connect as soon as the database answers; raise Unreachable at the deadline, Usage where waiting is no use."""
+    first = True
+    pause = 0.1
+    while True:
+        interrupt.check()
+        try:
+            return open_connection(where, max(1.0, deadline.left()))
+        except psycopg2.OperationalError as error:
+            reason = _reason(error, where)
+        if deadline.left() <= pause:
+            raise Unreachable(
+                f"{where.shown} does not answer: {reason}", "check that the database runs and can be reached from here"
+            )
+        if first:
+            tell(f"waiting    for {where.shown}: {reason}")
+            first = False
+        interrupt.sleep(pause)
+        pause = min(pause * 2, 1.0)
+
+
+def _reason(error: psycopg2.OperationalError, where: Address) -> str:
+    """Return a short reason for a failed try; raise Usage when another try cannot do better."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else "no reason given"
+    if "starting up" not in text:
+        for sign, message, cure in _FINAL:
+            if sign in text and message:
+                raise Usage(f"{where.shown}: {message}", cure or "") from None
+    # libpq names host and port itself; never a password.
+    return text.rsplit("FATAL:", 1)[-1].strip()
+
+
+class Control:
+    """The run's own autocommit connection: it holds the lock, keeps the run's rows, and looks at who blocks.
+
+    Used by one thread at a time (a mutex); never in a transaction, so that it holds no snapshot
+    that CREATE INDEX CONCURRENTLY would have to wait for.
+    """
+
+    def __init__(self, raw: psycopg2.extensions.connection, where: Address) -> None:
+        """Wrap an open connection."""
+        self.raw = raw
+        self.where = where
+        self.mutex = threading.RLock()
+        raw.autocommit = True
+        self.pid: int = raw.get_backend_pid()
+        self.server_version: int = raw.server_version
+
+    def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; raise Unreachable when the connection is gone."""
+        with self.mutex:
+            try:
+                with self.raw.cursor() as cursor:
+                    cursor.execute(sql, parameters)
+                    return cursor.fetchall() if cursor.description else []
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                if self.raw.closed:
+                    raise lost(self.where) from error
+                raise
+
+    def row(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> tuple[Any, ...]:
+        """Run one statement and return its only row."""
+        return self.rows(sql, parameters)[0]
+
+    def close(self) -> None:
+        """Close the connection; the session's advisory lock goes with it."""
+        self.raw.close()
+
+
+def lost(where: Address) -> Unreachable:
+    """Return the error for a connection that broke on the way."""
+    return Unreachable(
+        f"the connection to {where.shown} was lost; the server rolls back what was open",
+        "the next run goes on from what the ledger shows as applied",
+    )
+
+
+def control(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> Control:
+    """Return the run's control connection to a database that may be changed; raise Usage, Refused or Unreachable."""
+    where = address(settings.database_url)
+    try:
+        raw = wait(where, deadline.sooner(settings.wait_ms), interrupt, tell)
+    except Interrupted as error:
+        raise Interrupted(error.code - 128, "stopped while waiting for the database; nothing was changed") from None
+    connection = Control(raw, where)
+    try:
+        _look(connection, settings)
+    except MigratorError:
+        connection.close()
+        raise
+    return connection
+
+
+def _look(connection: Control, settings: Settings) -> None:
+    """Refuse a server that cannot be migrated; set the session's own limits."""
+    if connection.server_version < OLDEST_SERVER:
+        raise Refused(f"PostgreSQL {connection.server_version // 10000} is too old", "the migrator works on 12 and newer")
+    replica, read_only = connection.row(
+        "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool"
+    )
+    if replica:
+        raise Refused(f"{connection.where.shown} is a read-only replica", "give the URL of the primary")
+    if read_only:
+        raise Refused(f"{connection.where.shown} is set read-only", "unset default_transaction_read_only for this role")
+    connection.rows(limits(settings, connection.server_version, "10s") + " SET search_path = pg_catalog;")
+
+
+def limits(settings: Settings, server_version: int, statement_timeout: str | None = None) -> str:
+    """Return the SET statements that bound a session of ours, whatever its role's or database's defaults are.
+
+    client_connection_check_interval (14 and newer) makes the backend of a killed migrator leave the lock
+    queue; without it the app stays stalled behind it for as long as the blocker lives.
+    """
+    name = f"migrator/{settings.commit}"[:63].replace("'", "")
+    sets = {
+        "application_name": name,
+        "lock_timeout": f"{settings.lock_timeout_ms}ms",
+        "statement_timeout": statement_timeout or f"{settings.statement_timeout_ms}ms",
+        "idle_in_transaction_session_timeout": f"{settings.idle_timeout_ms}ms",
+    }
+    if server_version >= 140000:
+        sets["client_connection_check_interval"] = "1s"
+    return " ".join(f"SET {key} = '{value}';" for key, value in sets.items())
+
+
+def migrating_engine(where: Address, settings: Settings) -> Any:
+    """Return a SQLAlchemy engine whose connections carry the limits and end with their use."""
+    import sqlalchemy as sa  # noqa: PLC0415 - a run with nothing to do never needs it
+
+    def connect() -> psycopg2.extensions.connection:
+        raw = open_connection(where, CONNECT_TIMEOUT_S)
+        raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
+        with raw.cursor() as cursor:
+            cursor.execute(limits(settings, raw.server_version))
+        raw.autocommit = False
+        return raw
+
+    return sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=sa.pool.NullPool)

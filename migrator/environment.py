@@ -1,0 +1,137 @@
+"""Environment: an alembic.ini in, its env.py run as it is, and the MigrationContext that it configured handed to us.
+
+Both ways lead here. The engine's verbs run env.py through `inside`; the stock `alembic` command runs the project's own
+env.py, which calls `run`. Either way `context.run_migrations()` ends in `work(context, fn, arguments)` of the engine,
+which plans and applies; a foreign env.py does not notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from migrator.errors import MigratorError, Refused, StepFailed, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from migrator.settings import Settings
+
+    Work = Callable[[Any, dict[str, Any]], None]
+
+CONNECT = "migrator.connect"  # config.attributes: how the engine's own env.py gets its connection
+WORK = "migrator.work"
+
+
+@dataclass(frozen=True)
+class Project:
+    """One Alembic project: its configuration and its script directory."""
+
+    config: Config
+    script: ScriptDirectory
+
+    @property
+    def models(self) -> Path | None:
+        """Return the models file named in alembic.ini (`models = …`), if there is one."""
+        value = self.config.get_main_option("models")
+        return Path(value) if value else None
+
+
+def load(settings: Settings) -> Project:
+    """Return the project of a configuration; raise Usage when Alembic cannot read it."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the engine reports each step itself
+    try:
+        config = Config(str(settings.config))
+        config.attributes["configure_logger"] = False
+        config.set_main_option("sqlalchemy.url", settings.database_url.replace("postgres://", "postgresql://", 1).replace("%", "%%"))
+        return Project(config, ScriptDirectory.from_config(config))
+    except (CommandError, OSError, ValueError, KeyError) as error:
+        raise Usage(f"{settings.config.name} cannot be used: {' '.join(str(error).split())}", "correct it") from None
+
+
+def configured_url(path: Path) -> str:
+    """Return sqlalchemy.url of an alembic.ini, or ''; for a foreign project that keeps it there."""
+    with contextlib.suppress(Exception):
+        return Config(str(path)).get_main_option("sqlalchemy.url") or ""
+    return ""
+
+
+def inside(project: Project, work: Work, *, connect: Callable[[], Any] | None = None, reads: bool = False) -> None:
+    """Run env.py; where it calls run_migrations, `work(context, arguments)` is called instead.
+
+    `reads` keeps Alembic from making its version table where there is none.
+
+    Wraps `configure` of an EnvironmentContext instance: a subclass would lose Alembic's module proxy.
+    """
+    project.config.attributes.update({CONNECT: connect, WORK: work})
+    environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], dont_mutate=reads)
+    called = _wrap(environment, work)
+    with environment, _errors_of_env(project):
+        project.script.run_env()
+    if not called:
+        raise Refused(
+            "env.py never called context.run_migrations()",
+            "asynchronous templates and ones with several databases are not supported; migrate them with Alembic itself",
+        )
+
+
+def _wrap(environment: EnvironmentContext, work: Work) -> list[Any]:
+    original = environment.configure
+    called: list[Any] = []
+
+    def configure(*positional: Any, **options: Any) -> None:
+        if called or options.get("upgrade_token", "upgrades") != "upgrades":
+            raise Refused(
+                "env.py configures more than one database", "the template for several databases is not supported"
+            )
+        original(*positional, **(options | {"transaction_per_migration": True}))
+        context = environment.get_context()
+        take_over(context, lambda arguments: (called.append(context), work(context, arguments))[1])
+
+    environment.configure = configure  # type: ignore[method-assign]
+    return called
+
+
+def take_over(context: Any, work: Callable[[dict[str, Any]], None]) -> None:
+    """Let `work(arguments)` stand in for the context's run_migrations, once; check that it can."""
+    if context.as_sql:
+        return
+    if context.dialect.name != "postgresql":
+        raise Refused(f"env.py connects to {context.dialect.name}", "the migrator works on PostgreSQL alone")
+    if context.dialect.is_async:
+        raise Refused("env.py uses an asynchronous driver", "give env.py a synchronous engine (postgresql+psycopg2://)")
+    if context._in_external_transaction:  # noqa: SLF001 - Alembic keeps it private, and silently gives up its own transactions
+        raise Refused(
+            "env.py hands over a connection that is already in a transaction",
+            "call context.configure() before anything runs on the connection: each revision needs a transaction of its own",
+        )
+    alembic_run = context.run_migrations
+
+    def run_migrations(**arguments: Any) -> None:
+        context.run_migrations = alembic_run
+        work(arguments)
+
+    context.run_migrations = run_migrations
+
+
+@contextlib.contextmanager
+def _errors_of_env(project: Project) -> Iterator[None]:
+    """Turn what env.py or Alembic raise into one clear line."""
+    try:
+        yield
+    except MigratorError:
+        raise
+    except CommandError as error:
+        raise StepFailed(" ".join(str(error).split()), "see the project's env.py and revision files") from error
+    except (Exception, SystemExit) as error:
+        place = Path(project.script.dir) / "env.py"
+        text = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise StepFailed(f"{place.name} failed: {type(error).__name__}: {text}", f"correct {place}") from error

@@ -1,0 +1,202 @@
+"""Execution: one revision's statements in, each run under the right limits, counted, and resumed where a run was cut off.
+
+Inside the revision's transaction PostgreSQL itself gives all or nothing. Outside of it (`autocommit_block`) each
+statement's begin and end are written to the ledger, so that after a kill exactly one statement is uncertain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from migrator import ledger, statements
+from migrator.errors import Busy, StepFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from migrator.ledger import Entry
+    from migrator.means import Means
+    from migrator.plan import Step
+    from migrator.session import Session
+    from migrator.statements import Statement
+    from migrator.watch import Watch
+
+# What the server says when the uncertain statement of a run that was cut off had been done after all:
+# duplicate table (an index is one), object, column, schema; undefined table (an index), object, column.
+ALREADY_DONE = {"42P07", "42710", "42701", "42P06", "42P01", "42704", "42703"}
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE of a driver's error, bare or wrapped by SQLAlchemy."""
+    error = getattr(error, "orig", None) or error
+    return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+
+
+class Execution:
+    """The statements of one try of one revision. `done` are the digests that a try before committed."""
+
+    def __init__(
+        self, step: Step, before: Entry | None, means: Means, session: Session, watch: Watch, try_ms: int
+    ) -> None:
+        """Take the step, what the ledger holds of it, and the means of the run."""
+        resumes = before is not None and before.state == "started" and before.direction == step.direction
+        self.step, self.try_ms = step, try_ms
+        self.row: int | None = before.id if before and resumes else None
+        self.done: tuple[str, ...] = before.digests if before and resumes else ()
+        self._uncertain = bool(before and resumes and before.uncertain)
+        self.digests: list[str] = []
+        self._means, self._session, self._watch = means, session, watch
+        self._active = False
+        self._outside = False
+
+    @contextlib.contextmanager
+    def inside(self, alembic_step: Any) -> Iterator[None]:
+        """Count and guard what the revision's own function runs, and nothing that Alembic adds around it."""
+        migrate = alembic_step.migration_fn
+
+        def counted(**arguments: Any) -> None:
+            self._active = True
+            try:
+                migrate(**arguments)
+            except SystemExit as error:
+                raise StepFailed(f"{self.step.label} calls exit({error.code})", "let it raise an error instead") from None
+            finally:
+                self._active = False
+
+        alembic_step.migration_fn = counted
+        try:
+            yield
+        finally:
+            alembic_step.migration_fn = migrate
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let statements of our own pass uncounted."""
+        was, self._active = self._active, False
+        try:
+            yield
+        finally:
+            self._active = was
+
+    @contextlib.contextmanager
+    def block(self, context: Any, original: Callable[[], Any]) -> Iterator[None]:
+        """Stand in for Alembic's autocommit_block: mark the revision as under way in what is committed here."""
+        with self.paused():
+            self._mark(context.connection)
+        with original():
+            self._outside = True
+            try:
+                yield
+            finally:
+                self._outside = False
+        with self.paused():
+            self._session.limit(self.try_ms, self.statement_ms())
+
+    def handle(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
+        """Run one statement of the revision, or skip it; return False for a statement that is not the revision's."""
+        if not self._active:
+            return False
+        self._means.interrupt.check()
+        if self._means.deadline.passed:
+            raise Busy(f"{self.step.label}: the deadline of the run has passed", "give the run more time with --deadline")
+        statement = statements.parse(sql)
+        if statement.ends_transaction:
+            raise StepFailed(
+                f"{self.step.label} ends the transaction itself: {statements.shortened(sql, 40)}",
+                "leave COMMIT and ROLLBACK to the runner; work outside a transaction goes into autocommit_block()",
+            )
+        if not statement.reads and self._was_done(statement):
+            return True
+        if self._outside and not statement.reads:
+            self._run_outside(cursor, statement, execute)
+        else:
+            self._run_inside(cursor, statement, execute)
+        return True
+
+    def _was_done(self, statement: Statement) -> bool:
+        """Count a statement; tell whether an earlier try committed it."""
+        position = len(self.digests)
+        self.digests.append(statement.digest)
+        if position >= len(self.done):
+            return False
+        if self.done[position] != statement.digest:
+            raise StepFailed(
+                f"{self.step.label} was cut off after {position} statements and edited since",
+                "put the file back as it was, let it finish, and write a new revision",
+            )
+        return not (self._uncertain and position == len(self.done) - 1)
+
+    def _run_inside(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
+        # While the transaction holds no lock yet, a patient statement blocks nobody and may wait.
+        patient = statement.patient and len(self.digests) == 1 and not self._outside
+        if patient:
+            cursor.execute(f"SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = {self._left_ms()}")
+        with self._watch.statement(self.step.label, patient=patient):
+            execute()
+
+    def _run_outside(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
+        maybe_done = len(self.digests) == len(self.done) and self._uncertain
+        lock_ms, statement_ms = (0, 0) if statement.patient else (self.try_ms, self.statement_ms())
+        cursor.execute(f"SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms}")
+        if statement.creates_index and maybe_done:
+            drop_if_invalid(cursor, statement.creates_index)
+        ours = statement.creates_index if statement.creates_index and not exists(cursor, statement.creates_index) else None
+        ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=True)
+        try:
+            with self._watch.statement(self.step.label, patient=statement.patient):
+                execute()
+        except Exception as error:
+            if not (maybe_done and sqlstate(error) in ALREADY_DONE):
+                self._clear_away(cursor, ours)
+                raise
+        if statement.creates_index:
+            self._require_valid(cursor, statement.creates_index)
+        ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=False)
+
+    def _clear_away(self, cursor: Any, index: str | None) -> None:
+        """After a failed statement: it is known not to be done, and the half-built index of its making goes."""
+        with contextlib.suppress(Exception):  # the error under way is the one to report
+            ledger.mark_statement(self._means.control, self.row or 0, self.digests[:-1], uncertain=False)
+            if index:
+                drop_if_invalid(cursor, index)
+
+    def _require_valid(self, cursor: Any, index: str) -> None:
+        if is_valid(cursor, index) is False:
+            raise StepFailed(
+                f"{self.step.label}: index {index} exists but is INVALID (a build of it was cut off earlier)",
+                f"DROP INDEX CONCURRENTLY {index}; then run again",
+            )
+
+    def _mark(self, connection: Any) -> None:
+        if self.row is None:
+            self.row = ledger.mark_started(
+                connection, self._means.run, self.step.revision, self.step.direction, self.step.seal, self.digests
+            )
+        elif len(self.digests) > len(self.done):
+            ledger.mark_cursor(connection, self.row, self.digests)
+
+    def _left_ms(self) -> int:
+        return max(1, int(self._means.deadline.left() * 1000))
+
+    def statement_ms(self) -> int:
+        """Return how long one statement that blocks clients may run now."""
+        return min(self._means.settings.statement_timeout_ms or self._left_ms(), self._left_ms())
+
+
+def exists(cursor: Any, index: str) -> bool:
+    """Tell whether there is an index of that name, valid or not."""
+    return is_valid(cursor, index) is not None
+
+
+def is_valid(cursor: Any, index: str) -> bool | None:
+    """Return whether an index is valid; None when there is none of that name."""
+    cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (index,))
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def drop_if_invalid(cursor: Any, index: str) -> None:
+    """Drop a half-built index; its transactions are over, so nothing reads it."""
+    if is_valid(cursor, index) is False:
+        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")

@@ -1,0 +1,91 @@
+"""Interrupt: SIGINT, SIGTERM and SIGHUP in, the running statement cancelled and an Interrupted raised."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from migrator.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE_S = 1.7  # A platform and an operator expect the job to be gone within two seconds.
+CANCEL_EVERY_S = 0.1
+
+
+class Interrupt:
+    """Whether the run was asked to stop, and the one sleep that wakes when it is."""
+
+    def __init__(self) -> None:
+        """Start with nothing asked."""
+        self.signum: int | None = None
+        self.cancel: Callable[[], object] = lambda: None
+        self._asked = threading.Event()
+        self._over = threading.Event()
+
+    def ask(self, signum: int) -> None:
+        """Ask the run to stop, as a signal does."""
+        self.signum = self.signum or signum
+        self._asked.set()
+
+    def check(self) -> None:
+        """Raise Interrupted if the run was asked to stop."""
+        if self._asked.is_set():
+            raise Interrupted(self.signum or signal.SIGTERM)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or raise Interrupted as soon as the run is asked to stop."""
+        self._asked.wait(max(0.0, seconds))
+        self.check()
+
+    def _follow(self, wakeup: socket.socket) -> None:
+        """Cancel what runs until the run is over; leave by force when the grace time ends.
+
+        A thread of its own: psycopg2 waits in C, where Python's own signal handlers do not run. Leaving by
+        force is safe at any point: the server rolls back what is open and the session's lock goes with it.
+        """
+        data = wakeup.recv(1)
+        if not data or self._over.is_set():
+            return
+        self.ask(data[0])
+        end = time.monotonic() + GRACE_S
+        while time.monotonic() < end:
+            with contextlib.suppress(Exception):
+                self.cancel()
+            if self._over.wait(CANCEL_EVERY_S):
+                return
+        sys.stderr.write(f"interrupted: left by force after {GRACE_S} s; the server rolls back; safe to run again\n")
+        sys.stderr.flush()
+        os._exit(128 + data[0])
+
+
+@contextlib.contextmanager
+def listening(interrupt: Interrupt) -> Iterator[Interrupt]:
+    """Turn signals into a request on `interrupt` while the block runs (in the main thread; else do nothing)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    handlers = {number: signal.signal(number, lambda number, _frame: interrupt.ask(number)) for number in SIGNALS}
+    previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    thread = threading.Thread(target=interrupt._follow, args=(ours,), daemon=True, name="interrupt")  # noqa: SLF001
+    thread.start()
+    try:
+        yield interrupt
+    finally:
+        interrupt._over.set()  # noqa: SLF001
+        signal.set_wakeup_fd(previous)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        theirs.close()
+        thread.join()
+        ours.close()

@@ -1,0 +1,226 @@
+"""Ledger: what was applied, when, by which commit, how long it took and waited, and which releases the schema serves.
+
+The schema `migrator` in the same database. Runs are written on the control connection; a step's row on the
+migrating connection, in the step's own transaction, so that neither can exist without the other.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from migrator import __version__
+from migrator.errors import Refused
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from migrator.connect import Control
+    from migrator.errors import MigratorError
+
+SCHEMA = "migrator"
+
+# Additive only: an older migrator (a rollback) has to be able to work on a newer ledger.
+UPGRADES: tuple[str, ...] = (
+    """
+    CREATE TABLE migrator.run (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        verb text NOT NULL, road text NOT NULL, commit text, version text, host text,
+        started timestamptz NOT NULL DEFAULT clock_timestamp(), finished timestamptz,
+        outcome text, error text, message text, revision text,
+        from_heads text[], to_heads text[]);
+    CREATE TABLE migrator.step (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run bigint NOT NULL REFERENCES migrator.run (id),
+        revision text NOT NULL, direction text NOT NULL CHECK (direction IN ('up', 'down', 'stamp', 'adopt')),
+        state text NOT NULL CHECK (state IN ('started', 'finished')),
+        seal text, message text,
+        started timestamptz NOT NULL DEFAULT clock_timestamp(), finished timestamptz,
+        statements int, duration_ms int, waited_ms int, attempts int,
+        digests text[] NOT NULL DEFAULT '{}', uncertain bool NOT NULL DEFAULT false);
+    CREATE INDEX step_revision ON migrator.step (revision, id);
+    CREATE TABLE migrator.release (
+        digest text PRIMARY KEY, commit text, recorded timestamptz NOT NULL DEFAULT now(),
+        contract jsonb, broken_by text, broken_at timestamptz);
+    CREATE TABLE migrator.instance (
+        id uuid PRIMARY KEY, release text NOT NULL, commit text, host text,
+        started timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now());
+    """,
+)
+
+@dataclass(frozen=True)
+class Entry:
+    """The last word of the ledger on a revision."""
+
+    id: int
+    revision: str
+    direction: str
+    state: str
+    seal: str | None
+    digests: tuple[str, ...] = ()
+    uncertain: bool = False
+
+
+def version(control: Control) -> int:
+    """Return the ledger's version in the database; 0 when there is none."""
+    if control.row("SELECT to_regclass('migrator.ledger') IS NULL")[0]:
+        return 0
+    return int(control.row("SELECT coalesce(max(version), 0) FROM migrator.ledger")[0])
+
+
+def prepare(control: Control) -> bool:
+    """Make or upgrade the ledger's tables, under the run lock; return True when it is new. Raise Refused without the right."""
+    have = version(control)
+    if have >= len(UPGRADES):
+        return False
+    import psycopg2.errors  # noqa: PLC0415
+
+    statements = [
+        "CREATE SCHEMA IF NOT EXISTS migrator",
+        "CREATE TABLE IF NOT EXISTS migrator.ledger (version int PRIMARY KEY, made timestamptz NOT NULL DEFAULT now())",
+    ]
+    for number in range(have, len(UPGRADES)):
+        statements += [UPGRADES[number], f"INSERT INTO migrator.ledger (version) VALUES ({number + 1})"]  # noqa: S608
+    try:
+        control.rows("BEGIN; " + "; ".join(statement.rstrip().rstrip(";") for statement in statements) + "; COMMIT")
+    except psycopg2.errors.InsufficientPrivilege as error:
+        control.rows("ROLLBACK")
+        raise Refused(
+            f"this role may not make the ledger: {error.diag.message_primary}",
+            "run the migrator with the role that owns the database (GRANT CREATE ON DATABASE … TO …)",
+        ) from None
+    except Exception:
+        if not control.raw.closed:
+            control.rows("ROLLBACK")
+        raise
+    return have == 0
+
+
+def start_run(control: Control, verb: str, road: str, commit: str) -> int:
+    """Write a run's first row and return its id; runs that never ended are marked interrupted.
+
+    Safe because the lock is held: an open row of another run can only belong to one that died.
+    """
+    control.rows(
+        "UPDATE migrator.run SET outcome = 'interrupted', finished = clock_timestamp(), "
+        "message = 'the process or its connection died; found by the next run' WHERE finished IS NULL"
+    )
+    return int(
+        control.row(
+            "INSERT INTO migrator.run (verb, road, commit, version, host) VALUES (%s, %s, %s, %s, %s) RETURNING id",
+            (verb, road, commit, __version__, socket.gethostname()),
+        )[0]
+    )
+
+
+def finish_run(
+    control: Control, run: int, outcome: str, *, heads: tuple[tuple[str, ...], tuple[str, ...]], error: MigratorError | None = None,
+    revision: str | None = None,
+) -> None:
+    """Write how a run ended, and between which heads."""
+    control.rows(
+        "UPDATE migrator.run SET finished = clock_timestamp(), outcome = %s, error = %s, message = %s, revision = %s, "
+        "from_heads = %s, to_heads = %s WHERE id = %s",
+        (outcome, type(error).__name__ if error else None, error.message if error else None, revision,
+         list(heads[0]), list(heads[1]), run),
+    )
+
+
+_LAST_WORDS = (
+    "SELECT DISTINCT ON (revision) id, revision, direction, state, seal, digests, uncertain "
+    "FROM migrator.step {where} ORDER BY revision, id DESC"
+)
+
+
+def entries(control: Control) -> dict[str, Entry]:
+    """Return the last entry of every revision the ledger knows."""
+    return {row[1]: Entry(*row[:5], tuple(row[5]), row[6]) for row in control.rows(_LAST_WORDS.format(where=""))}
+
+
+def entry(control: Control, revision: str) -> Entry | None:
+    """Return the last entry of one revision."""
+    rows = control.rows(_LAST_WORDS.format(where="WHERE revision = %s"), (revision,))
+    return Entry(*rows[0][:5], tuple(rows[0][5]), rows[0][6]) if rows else None
+
+
+def adopt(control: Control, run: int, seals: dict[str, str]) -> None:
+    """Record revisions that were applied without the ledger, with the seals their files have now."""
+    for revision, seal in seals.items():
+        control.rows(
+            "INSERT INTO migrator.step (run, revision, direction, state, seal, finished) "
+            "VALUES (%s, %s, 'adopt', 'finished', %s, clock_timestamp())",
+            (run, revision, seal),
+        )
+
+
+def accept_edited(control: Control, run: int, revision: str, seal: str) -> None:
+    """Record the new seal of an applied revision that an operator accepted as it is now."""
+    adopt(control, run, {revision: seal})
+
+
+def _text(sql: str) -> Any:
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    return sa.text(sql)
+
+
+def mark_started(connection: Connection, run: int, revision: str, direction: str, seal: str | None, digests: list[str]) -> int:
+    """Write, in the transaction that is about to be committed, that a revision is under way; return the row's id."""
+    row = connection.execute(
+        _text(
+            "INSERT INTO migrator.step (run, revision, direction, state, seal, digests) "
+            "VALUES (:run, :revision, :direction, 'started', :seal, CAST(:digests AS text[])) RETURNING id"
+        ),
+        {"run": run, "revision": revision, "direction": direction, "seal": seal, "digests": digests},
+    )
+    return int(row.scalar_one())
+
+
+def mark_cursor(connection: Connection, step: int, digests: list[str]) -> None:
+    """Write, in the transaction that is about to be committed, which statements it holds."""
+    connection.execute(
+        _text("UPDATE migrator.step SET digests = CAST(:digests AS text[]), uncertain = false WHERE id = :id"),
+        {"id": step, "digests": digests},
+    )
+
+
+def mark_statement(control: Control, step: int, digests: list[str], *, uncertain: bool) -> None:
+    """Write that a statement outside a transaction begins (uncertain) or has ended."""
+    control.rows(
+        "UPDATE migrator.step SET digests = %s, uncertain = %s WHERE id = %s", (digests, uncertain, step)
+    )
+
+
+def mark_finished(connection: Connection, **row: Any) -> None:
+    """Write a finished step in its own transaction: a new row, or the end of one that was started."""
+    if row.get("id"):
+        sql = (
+            "UPDATE migrator.step SET state = 'finished', finished = clock_timestamp(), statements = :statements, "
+            "duration_ms = :duration_ms, waited_ms = :waited_ms, attempts = :attempts, uncertain = false, "
+            "run = :run, seal = :seal, message = :message WHERE id = :id"
+        )
+    else:
+        sql = (
+            "INSERT INTO migrator.step (run, revision, direction, state, seal, message, finished, statements, "
+            "duration_ms, waited_ms, attempts) VALUES (:run, :revision, :direction, 'finished', :seal, :message, "
+            "clock_timestamp(), :statements, :duration_ms, :waited_ms, :attempts)"
+        )
+    connection.execute(_text(sql), row)
+
+
+def is_recorded(control: Control, digest: str) -> bool:
+    """Tell whether the ledger shows that the schema serves a release."""
+    return bool(
+        control.rows("SELECT 1 FROM migrator.release WHERE digest = %s AND broken_by IS NULL", (digest,))
+    )
+
+
+def record_release(control: Control, digest: str, commit: str, contract: Any = None) -> None:
+    """Record that the schema as it is now serves a release."""
+    control.rows(
+        "INSERT INTO migrator.release (digest, commit, contract) VALUES (%s, %s, %s) ON CONFLICT (digest) DO UPDATE "
+        "SET commit = excluded.commit, contract = excluded.contract, recorded = now(), broken_by = NULL, broken_at = NULL",
+        (digest, commit, json.dumps(contract) if contract is not None else None),
+    )

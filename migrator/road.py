@@ -1,0 +1,108 @@
+"""Road: the stock `alembic` command on the project's own env.py, led through the same lock, limits and ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from migrator import connect, environment, run, settings
+from migrator.errors import MigratorError
+from migrator.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEDGER_SCHEMA = "migrator"
+
+
+def enter(context: Any) -> None:
+    """Serve env.py: configure Alembic with the project's options and run what the command at hand wants."""
+    attributes = context.config.attributes
+    if context.is_offline_mode():
+        _offline(context)
+    elif environment.WORK in attributes:
+        with attributes[environment.CONNECT]() as connection:
+            context.configure(connection=connection, **options(context, connection))
+            context.run_migrations()
+    else:
+        with _errors_as_alembic_prints_them():
+            _stock(context)
+
+
+def options(context: Any, connection: Any = None) -> dict[str, Any]:
+    """Return what the project configures Alembic with, for every command."""
+    return {
+        "target_metadata": context.config.attributes.get("target_metadata"),
+        "version_table_schema": _version_schema(connection),
+        "transaction_per_migration": True,
+        "compare_type": True,
+    }
+
+
+def _version_schema(connection: Any) -> str | None:
+    """Return the schema of the version table: the ledger's, or the default one where Alembic made it there before."""
+    if connection is None:
+        return LEDGER_SCHEMA
+    before = connection.exec_driver_sql("SELECT to_regclass('alembic_version') IS NOT NULL").scalar()
+    connection.rollback()
+    return None if before else LEDGER_SCHEMA
+
+
+def _offline(context: Any) -> None:
+    context.configure(
+        dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"}, **options(context)
+    )
+    with context.begin_transaction():
+        if context.get_starting_revision_argument() is None:
+            context.execute(f"CREATE SCHEMA IF NOT EXISTS {LEDGER_SCHEMA}")
+        context.run_migrations()
+
+
+def _stock(context: Any) -> None:
+    """Run one command of the stock `alembic`: only one that moves the database needs the lock and the ledger."""
+    own = settings.load()
+    if not own.database_url:
+        own = dataclasses.replace(own, database_url=context.config.get_main_option("sqlalchemy.url") or "")
+    engine = connect.migrating_engine(connect.address(own.database_url), own)
+    with engine.connect() as connection:
+        context.configure(connection=connection, **options(context, connection))
+        migration = context.get_context()
+        environment.take_over(migration, lambda arguments: _work(context.config, migration, arguments, own))
+        context.run_migrations()
+
+
+def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.Settings) -> None:
+    ask = migration._migrations_fn  # noqa: SLF001 - what the command at hand gave to Alembic
+    heads = migration.get_current_heads()
+    steps = list(ask(heads, migration))
+    if not steps and not migration.purge:
+        return
+    migration.connection.rollback()
+    script = ScriptDirectory.from_config(config)
+    with run.connected(own, Report()) as means:
+        outcome = run.Outcome()
+        if steps and not steps[0].is_stamp:
+            project = environment.Project(config, script)
+            verb = "upgrade" if steps[0].is_upgrade else "downgrade"
+            with run.locked(means, verb, "alembic", outcome) as locked:
+                choose = lambda _script, now: list(ask(now, migration))  # noqa: E731
+                run.apply_plan(locked, project, migration, arguments, choose, outcome)
+                run.finish(locked, project, verb, outcome)
+        else:
+            with run.locked(means, "stamp", "alembic", outcome):
+                migration._migrations_fn = lambda *_: steps  # noqa: SLF001
+                migration.run_migrations(**arguments)
+                migration.connection.commit()
+                outcome.heads_after = run.current_heads(migration)
+
+
+@contextlib.contextmanager
+def _errors_as_alembic_prints_them() -> Iterator[None]:
+    try:
+        yield
+    except MigratorError as error:
+        raise CommandError("\n  ".join((str(error), *error.details))) from None

@@ -1,0 +1,69 @@
+"""Seal: a revision file in, a digest of its meaning out.
+
+Taken over the syntax tree, so that a comment, a format, a docstring, a type annotation or a licence header never
+breaks it and a changed statement always does. The tree is written out by our own walk: `ast.dump` differs
+between Python versions.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from typing import TYPE_CHECKING
+
+from migrator.errors import StepFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_params", "returns", "annotation", "type_ignores"}
+_TYPING_MODULES = {"typing", "collections.abc", "__future__", "typing_extensions"}
+
+
+def of_file(path: Path) -> str:
+    """Return the seal of a revision file; raise StepFailed when it is not Python."""
+    return of_source(path.read_bytes(), path.name)
+
+
+def of_source(source: bytes, name: str = "revision") -> str:
+    """Return 'ast1:' and a digest of the normalised syntax tree."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise StepFailed(f"{name} is not valid Python: {error}", "correct the file") from None
+    return "ast1:" + hashlib.sha256(_written(tree).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _written(node: object) -> str:
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        node = ast.Assign(targets=[node.target], value=node.value)  # an annotation means nothing when it runs
+    if isinstance(node, ast.AST):
+        fields = (
+            f"{name}={_written(_without_docstring(node, name, value))}"
+            for name, value in ast.iter_fields(node)
+            if name not in _IGNORED_FIELDS and value is not None and value != []
+        )
+        return f"{type(node).__name__}({','.join(fields)})"
+    if isinstance(node, list):
+        return "[" + ",".join(_written(item) for item in node if not _is_noise(item)) + "]"
+    return f"{type(node).__name__}:{node!r}"
+
+
+def _without_docstring(node: ast.AST, name: str, value: object) -> object:
+    holder = isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    if holder and name == "body" and isinstance(value, list) and value and _is_text(value[0]):
+        return value[1:]
+    return value
+
+
+def _is_text(node: object) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_noise(node: object) -> bool:
+    """Tell whether a statement does nothing when the file runs: imports for annotations, bare annotations, pass."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module in _TYPING_MODULES
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None
+    return isinstance(node, ast.Pass)

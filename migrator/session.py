@@ -1,0 +1,95 @@
+"""Session: the migrating connection, as env.py configured it, in; one that carries our limits and shows us each statement out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from migrator import connect, lock
+from migrator.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from migrator.connect import Control
+    from migrator.settings import Settings
+
+# What a revision may leave behind in the session, and the next one must not meet.
+_STATE = "SELECT current_setting('search_path'), current_setting('role'), current_setting('session_replication_role')"
+_RESTORE = (
+    "SELECT set_config('search_path', :search_path, false), set_config('role', :role, false)"
+    ", set_config('lock_timeout', :lock, true), set_config('statement_timeout', :statement, true)"
+)
+
+
+class Session:
+    """One connection of SQLAlchemy, under Alembic's MigrationContext."""
+
+    def __init__(self, context: Any, control: Control, settings: Settings) -> None:
+        """Set the limits for good (outside a transaction: a rollback would take them back) and remember the state."""
+        self.context, self._control = context, control
+        self._forget: Callable[[], None] = lambda: None
+        connection = context.connection
+        connection.rollback()
+        for statement in connect.limits(settings, control.server_version).rstrip(";").split("; "):
+            connection.exec_driver_sql(statement)
+        self.pid: int = scalar(connection, "SELECT pg_backend_pid()")
+        self._search_path, self._role, _ = connection.exec_driver_sql(_STATE).one()
+        if not scalar(connection, lock.STILL_HELD, pid=control.pid):
+            raise Refused(
+                "env.py connects to another database than MIGRATOR_DATABASE_URL names",
+                "let env.py take its URL from the configuration (sqlalchemy.url), or set MIGRATOR_DATABASE_URL to the same",
+            )
+        connection.commit()
+
+    def begin(self, lock_ms: int, statement_ms: int) -> None:
+        """Begin a transaction as the session was at the start, with a try's limits; raise Unreachable if the lock is lost."""
+        connection = self.context.connection
+        connection.rollback()
+        self.limit(lock_ms, statement_ms)
+        if not scalar(connection, lock.STILL_HELD, pid=self._control.pid):
+            raise connect.lost(self._control.where)
+
+    def limit(self, lock_ms: int, statement_ms: int) -> None:
+        """Set search path, role and a try's limits for the transaction that runs."""
+        import sqlalchemy as sa  # noqa: PLC0415
+
+        self.context.connection.execute(
+            sa.text(_RESTORE),
+            {"search_path": self._search_path, "role": self._role, "lock": f"{lock_ms}ms", "statement": f"{statement_ms}ms"},
+        )
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether the connection broke."""
+        connection = self.context.connection
+        return bool(connection.invalidated or getattr(connection.connection.dbapi_connection, "closed", False))
+
+    def listen(self, handle: Callable[[Any, str, Callable[[], None]], bool]) -> None:
+        """Let `handle(cursor, sql, execute)` see each statement; it answers whether it took care of it."""
+        from sqlalchemy import event  # noqa: PLC0415
+
+        def one(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+            return handle(cursor, sql, lambda: context.dialect.do_execute(cursor, sql, parameters, context))
+
+        def many(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+            return handle(cursor, sql, lambda: context.dialect.do_executemany(cursor, sql, parameters, context))
+
+        def plain(cursor: Any, sql: str, context: Any) -> bool:
+            return handle(cursor, sql, lambda: context.dialect.do_execute_no_params(cursor, sql, context))
+
+        engine = self.context.connection.engine
+        listeners = (("do_execute", one), ("do_executemany", many), ("do_execute_no_params", plain))
+        for name, listener in listeners:
+            event.listen(engine, name, listener)
+        self._forget = lambda: [event.remove(engine, name, listener) for name, listener in listeners]  # type: ignore[assignment]
+
+    def close(self) -> None:
+        """Let go of the connection's engine."""
+        self._forget()
+
+
+def scalar(connection: Any, sql: str, **parameters: Any) -> Any:
+    """Run one statement with :named parameters and return the first column of its first row, or None."""
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    return connection.execute(sa.text(sql), parameters).scalar()

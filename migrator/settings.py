@@ -1,0 +1,137 @@
+"""Settings: environment and flags in, one frozen and checked object out."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrator.errors import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HERE = Path(__file__).resolve().parent
+OWN_CONFIG = HERE / "alembic.ini"
+
+_UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)?")
+_MAX_MS = 2_147_483_647  # PostgreSQL keeps its timeouts in a signed 32-bit number of milliseconds.
+
+
+def duration_ms(text: str, name: str) -> int:
+    """Parse '50ms', '20min', '90' (seconds) into milliseconds; raise Usage naming the setting."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise Usage(f"{name}: {text!r} is not a duration", "write it like 50ms, 30s, 20min or 2h")
+    milliseconds = int(float(match[1]) * _UNITS_MS[match[2] or "s"])
+    if milliseconds > _MAX_MS:
+        raise Usage(f"{name}: {text!r} is more than PostgreSQL can hold (24 days)", "choose a shorter time")
+    return milliseconds
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: its field, flag, variable, default as a person would write it, and what it means."""
+
+    name: str
+    default: str
+    help: str
+    kind: str = "text"  # text | duration | switch
+
+    @property
+    def flag(self) -> str:
+        """Return the command-line flag, `--lock-wait`."""
+        return "--" + self.name.removesuffix("_ms").replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable, `MIGRATOR_LOCK_WAIT`."""
+        return "MIGRATOR_" + self.name.removesuffix("_ms").upper()
+
+
+# One table for the parser, the help, the environment and the docs.
+OPTIONS = (
+    Option("config", "", "path of an alembic.ini; default: the project's own"),
+    Option("wait_ms", "60s", "how long to wait for the database to answer", "duration"),
+    Option("deadline_ms", "20min", "one bound on the whole run; keep it below the platform's", "duration"),
+    Option("lock_wait_ms", "2min", "how long to wait for another migrator to finish", "duration"),
+    Option("lock_timeout_ms", "50ms", "the longest a single try may make clients queue behind it", "duration"),
+    Option("statement_timeout_ms", "5min", "the longest one statement that blocks clients may run", "duration"),
+    Option("idle_timeout_ms", "60s", "the server ends a transaction of ours that idles longer", "duration"),
+    Option("terminate_blockers_after_ms", "0", "end sessions that hold a needed lock this long; 0: never", "duration"),
+    Option("app_role", "app", "the app's database role, granted rows and nothing else where it exists"),
+    Option("retention_ms", "15min", "a release is live while a report of it is younger than this", "duration"),
+    Option("commit", "", "the commit of this release; default: the one baked into the image"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run goes by. Secrets are kept out of repr."""
+
+    database_url: str = field(default="", repr=False)
+    app_password: str = field(default="", repr=False)
+    config: Path = OWN_CONFIG
+    wait_ms: int = 60_000
+    deadline_ms: int = 1_200_000
+    lock_wait_ms: int = 120_000
+    lock_timeout_ms: int = 50
+    statement_timeout_ms: int = 300_000
+    idle_timeout_ms: int = 60_000
+    terminate_blockers_after_ms: int = 0
+    app_role: str = "app"
+    retention_ms: int = 900_000
+    commit: str = "unknown"
+
+    @property
+    def is_own_project(self) -> bool:
+        """Tell whether the run is on the project's own alembic.ini and env.py."""
+        return self.config == OWN_CONFIG
+
+
+def load(flags: Mapping[str, str | None] | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings: a flag wins over its variable, a variable over the default; raise Usage."""
+    env = os.environ if env is None else env
+    flags = flags or {}
+    values: dict[str, object] = {}
+    for option in OPTIONS:
+        text = flags.get(option.name) or env.get(option.variable) or option.default
+        source = option.flag if flags.get(option.name) else option.variable
+        values[option.name] = duration_ms(text, source) if option.kind == "duration" else text
+    values["config"] = _config(str(values["config"]))
+    values["commit"] = values["commit"] or commit(env)
+    settings = Settings(
+        database_url=env.get("MIGRATOR_DATABASE_URL") or env.get("DATABASE_URL") or "",
+        app_password=env.get("MIGRATOR_APP_PASSWORD", ""),
+        **values,  # type: ignore[arg-type]
+    )
+    _check(settings)
+    return settings
+
+
+def commit(env: Mapping[str, str]) -> str:
+    """Return the commit of this process: baked into the image, else the platform's, else 'unknown'."""
+    return env.get("IMAGE_COMMIT") or env.get("RENDER_GIT_COMMIT") or "unknown"
+
+
+def _config(text: str) -> Path:
+    path = Path(text).resolve() if text else OWN_CONFIG
+    if not path.is_file():
+        raise Usage(f"no Alembic configuration at {path}", "give the path of an alembic.ini with --config")
+    return path
+
+
+def _check(settings: Settings) -> None:
+    if settings.lock_timeout_ms < 1:
+        raise Usage("--lock-timeout is 0: a try would wait for ever", "give at least 1ms")
+    # When they are equal PostgreSQL reports the statement timeout, and a lock wait is not recognised as one.
+    if 0 < settings.statement_timeout_ms <= settings.lock_timeout_ms:
+        raise Usage(
+            "--lock-timeout has to be shorter than --statement-timeout",
+            f"now {settings.lock_timeout_ms} ms and {settings.statement_timeout_ms} ms",
+        )
+    if settings.deadline_ms < 1:
+        raise Usage("--deadline is 0: the run would have no time", "give it below the platform's limit, e.g. 20min")

@@ -1,0 +1,106 @@
+"""Statements: SQL text in, what the runner has to know of it out. Parsed by PostgreSQL's own grammar (pgparse)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+# SQLAlchemy hands the driver's placeholders over; the grammar knows only $1.
+_PLACEHOLDER = re.compile(r"%\((?:[^)]+)\)s|%s")
+_READS = {"VariableShowStmt", "VariableSetStmt", "ExplainStmt", "SelectStmt"}
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one text sent to the server is: `patient` ones do not block clients while they wait or work."""
+
+    sql: str
+    digest: str
+    reads: bool = False
+    patient: bool = False
+    ends_transaction: bool = False
+    creates_index: str | None = None
+    reindexes: bool = False
+    if_not_exists: bool = False
+
+
+@functools.lru_cache(maxsize=256)
+def parse(sql: str) -> Statement:
+    """Return what a text of one or more statements is; a text the grammar does not know is taken as one that blocks."""
+    digest = hashlib.sha256(sql.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    nodes = _nodes(sql)
+    if not nodes:
+        return Statement(sql, digest)
+    kinds = [kind for kind, _ in nodes]
+    index = next((body for kind, body in nodes if kind == "IndexStmt"), {})
+    relation = index.get("relation", {})
+    name = index.get("idxname")
+    return Statement(
+        sql,
+        digest,
+        reads=all(_reads(kind, body) for kind, body in nodes),
+        patient=all(_patient(kind, body) for kind, body in nodes),
+        ends_transaction=any(_ends_transaction(kind, body) for kind, body in nodes),
+        creates_index=".".join(quoted(part) for part in (relation.get("schemaname"), name) if part) if name else None,
+        reindexes="ReindexStmt" in kinds,
+        if_not_exists=bool(index.get("if_not_exists")),
+    )
+
+
+def masked(sql: str, width: int = 80) -> str:
+    """Return a statement of somebody else in one short line with its literals taken out: they may be secrets."""
+    return shortened(_LITERAL.sub("?", sql), width)
+
+
+def shortened(sql: str, width: int = 100) -> str:
+    """Return a statement in one line of at most `width` characters."""
+    line = " ".join(sql.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def quoted(name: str) -> str:
+    """Return a name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _nodes(sql: str) -> list[tuple[str, dict[str, Any]]]:
+    import pgparse  # noqa: PLC0415 - a run with nothing to do never needs it
+
+    try:
+        return [next(iter(node["stmt"].items())) for node in pgparse.parse(_PLACEHOLDER.sub("$1", sql))]
+    except (pgparse.PGQueryError, ValueError):
+        return []
+
+
+def _reads(kind: str, body: dict[str, Any]) -> bool:
+    writes = "intoClause" in body or "withClause" in body or body.get("lockingClause")
+    return kind in _READS and not writes
+
+
+def _ends_transaction(kind: str, body: dict[str, Any]) -> bool:
+    savepoints = {"TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO"}
+    return kind == "TransactionStmt" and body.get("kind") not in savepoints
+
+
+def _patient(kind: str, body: dict[str, Any]) -> bool:
+    if kind in {"IndexStmt", "DropStmt", "RefreshMatViewStmt"}:
+        return bool(body.get("concurrent"))
+    if kind == "ReindexStmt":
+        return any(item.get("DefElem", {}).get("defname") == "concurrently" for item in body.get("params", []))
+    if kind == "AlterTableStmt":
+        return all(_patient_part(item.get("AlterTableCmd", {})) for item in body.get("cmds", []))
+    if kind == "VacuumStmt":
+        full = any(item.get("DefElem", {}).get("defname") == "full" for item in body.get("options", []))
+        return not full
+    return kind == "AlterEnumStmt"
+
+
+def _patient_part(command: dict[str, Any]) -> bool:
+    if command.get("subtype") == "AT_ValidateConstraint":
+        return True
+    partition = command.get("def", {}).get("PartitionCmd", {})
+    return command.get("subtype") == "AT_DetachPartition" and bool(partition.get("concurrent"))
