@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 
@@ -34,9 +34,9 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         return 2
     build = release.of_this_build(given.commit)
     log.info("listening on http://%s:%d, %s", given.host, listener.getsockname()[1], build)
-    # uvicorn raises the signal again when it is done; by then there is nothing left to interrupt.
+    # In force before uvicorn takes the signals over, and when it raises them again after it has shut down cleanly.
     for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda _signal, _frame: None)
+        signal.signal(ending, _end)
     _server(given, build).run(sockets=[listener])
     return 0
 
@@ -59,6 +59,10 @@ def _server(given: settings.Settings, build: release.Release) -> uvicorn.Server:
     )
 
 
+def _end(_signal: int, _frame: object) -> NoReturn:
+    sys.exit(0)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; what keeps us from having one is a fault of the settings."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -66,7 +70,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         cure = "stop what listens there, or set PORT or HOST"
-        raise settings.SettingsError(f"cannot listen on {host}, port {port}: {error.strerror}; {cure}") from None
+        why = str(error.strerror).partition(" (")[0]
+        raise settings.SettingsError(f"cannot listen on {host}, port {port}: {why}; {cure}") from None
 
 
 if __name__ == "__main__":

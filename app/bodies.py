@@ -5,11 +5,13 @@ What clients send is bounded in size and time before it is parsed, and parsed be
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from anyio import fail_after
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from app.problems import Problem
 
@@ -23,22 +25,34 @@ MEDIA_TYPES = ("application/json", "application/merge-patch+json")
 SHOWN_FAULTS = 20
 BIGINT_MAX = 2**63 - 1
 
-# No control characters: PostgreSQL refuses NUL, and the others only forge lines in logs and mails.
+
+def _like(pattern: str, problem: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise PydanticCustomError("form", problem)  # type: ignore[arg-type]
+        return value
+
+    return AfterValidator(check)
+
+
+# PostgreSQL refuses NUL, and the other control characters only forge lines in logs and mails.
 Line = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    _like(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*", "Control characters are not allowed"),
 ]
 Email = Annotated[
     str,
-    StringConstraints(
-        strip_whitespace=True,
-        to_lower=True,
-        min_length=3,
-        max_length=254,
-        pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$",
+    StringConstraints(strip_whitespace=True, to_lower=True, max_length=254),
+    _like(r"[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+", "Should be an e-mail address"),
+]
+PhoneNumber = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=32),
+    _like(
+        r"\+?[0-9][0-9 ()./-]+", "Should be a phone number: digits, spaces and ( ) . / -, with or without a leading +"
     ),
 ]
-PhoneNumber = Annotated[str, StringConstraints(strip_whitespace=True, max_length=32, pattern=r"^\+?[0-9][0-9 ()./-]+$")]
 Id = Annotated[int, Field(ge=1, le=BIGINT_MAX)]
 
 

@@ -147,8 +147,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     # As PID 1 of a container a process that does not handle SIGTERM ignores it.
     signal.signal(signal.SIGTERM, _leave)
     try:
-        given = settings.read(environ)
         wait_s = _wait_s(arguments, environ)
+        given = settings.read(environ)
     except settings.SettingsError as error:
         print("\n".join(f"gate: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
@@ -156,8 +156,11 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     try:
         verdict = _ask_until(given, build, wait_s)
     except KeyboardInterrupt:
-        print("gate: interrupted; nothing was changed")
+        print("gate: interrupted; nothing was changed, safe to run again")
         return 130
+    except SystemExit:
+        print("gate: terminated; nothing was changed, safe to run again")
+        return 143
     word = "open" if verdict.state is State.SERVED else "closed"
     print(f"gate: {word} for {build}: {verdict}", flush=True)
     return EXIT_CODES[verdict.state]
@@ -202,7 +205,6 @@ def _wait_s(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> floa
 
 
 def _leave(_signal: int, _frame: object) -> NoReturn:
-    print("gate: terminated; nothing was changed", flush=True)
     raise SystemExit(143)
 
 

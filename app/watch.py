@@ -2,7 +2,8 @@
 
 A thread of its own, so that neither a database that hangs nor one that is gone touches a request or the event loop.
 The order is the point: an instance reports first, is let in by an answer given after that, and only then serves.
-A migrator that checks the live releases has then either seen the report, or has already written its verdict.
+A migrator that holds reports off (LOCK TABLE migrator.instance IN SHARE MODE) from its check to its commit has then
+either seen this instance, or has written the verdict that this instance reads.
 """
 
 from __future__ import annotations
