@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
 
-from migrator import binaries, errors, unprivileged
+from migrator import binaries, errors, guard, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,11 +37,6 @@ BUILTIN_LOCALE_SINCE = 17
 
 # Nobody misses a throw-away database after a power cut.
 FORGETFUL: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-# Ends the server when its starter is gone, even by SIGKILL: the pipe on stdin closes with the starter.
-_GUARD = """read _; kill -INT "$0"
-i=0; while kill -0 "$0" && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done
-[ -z "$1" ] || rm -rf "$1" """
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     top.chmod(0o711)  # to be passed through only; the data in it is for the server's user alone
     try:
         running = start(top / "data", password=secrets.token_urlsafe(24), settings={**FORGETFUL, **(settings or {})})
-        with _guarded(running, remove=top):
+        with _guarded(running, removes=top):
             yield running
     finally:
         shutil.rmtree(top, ignore_errors=True)
@@ -260,16 +255,13 @@ def _answers(process: subprocess.Popen[bytes], data: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _guarded(running: Server, remove: Path | None = None) -> Iterator[None]:
-    """Stop the server at the end of the block, or when this process is gone, however it went."""
-    command = ["sh", "-c", _GUARD, str(running.process.pid), str(remove or "")]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True) as guard:
+def _guarded(running: Server, removes: Path | None = None) -> Iterator[None]:
+    """Stop the server at the end of the block, or when this process is gone."""
+    with guard.over(running.process.pid, signal.SIGINT, removes):
         try:
             yield
         finally:
             stop(running)
-            guard.kill()
 
 
 @contextlib.contextmanager
