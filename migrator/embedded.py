@@ -65,7 +65,7 @@ def server(
     A server that a killed run left on it is stopped first. Raises Busy while another run holds it.
     """
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _held(data):
+    with held(data):
         running = start(data.resolve(), password=password, port=port, settings=settings or {})
         with _guarded(running):
             yield running
@@ -265,7 +265,7 @@ def _guarded(running: Server, removes: Path | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(data: Path) -> Iterator[None]:
+def held(data: Path) -> Iterator[None]:
     """Hold the lock file of `data`; the system frees it when this process is gone."""
     with data.with_name(data.name + ".lock").open("w") as lock:
         try:

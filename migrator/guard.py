@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator
     from pathlib import Path
 
