@@ -69,6 +69,7 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
     elif verb == "revision":
         sub.add_argument("-m", "--message", default=os.environ.get("MIGRATOR_MESSAGE"), help="what changes, in a few words (env: MIGRATOR_MESSAGE)")
         sub.add_argument("--empty", action="store_true", default=_switch("MIGRATOR_EMPTY"), help="write an empty revision to fill in (env: MIGRATOR_EMPTY)")
+        sub.add_argument("--merge", action="store_true", default=_switch("MIGRATOR_MERGE"), help="join several heads into one (env: MIGRATOR_MERGE)")
 
 
 def _switch(variable: str) -> bool:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Work = Callable[[Any, dict[str, Any]], None]
 
 CONNECT = "migrator.connect"  # config.attributes: how the engine's own env.py gets its connection
-WORK = "migrator.work"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def inside(project: Project, work: Work, *, connect: Callable[[], Any] | None = 
 
     Wraps `configure` of an EnvironmentContext instance: a subclass would lose Alembic's module proxy.
     """
-    project.config.attributes.update({CONNECT: connect, WORK: work})
+    project.config.attributes[CONNECT] = connect
     environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], dont_mutate=reads)
     called = _wrap(environment, work)
     with environment, _errors_of_env(project):

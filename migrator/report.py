@@ -23,10 +23,13 @@ class Report:
 
     as_json: bool = False
     verb: str = ""
+    quiet: bool = False
     data: dict[str, Any] = field(default_factory=dict)
 
     def line(self, text: str = "") -> None:
         """Write one line for people, at once."""
+        if self.quiet:
+            return
         _write(sys.stderr if self.as_json else sys.stdout, text)
 
     def finish(self, code: int, outcome: str, text: str) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from alembic.runtime.migration import RevisionStep
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEDGER_SCHEMA = "migrator"
+COMPARE = "migrator.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
 
 
 def enter(context: Any) -> None:
     """Serve env.py: configure Alembic with the project's options and run what the command at hand wants."""
-    attributes = context.config.attributes
+    connect_for_engine = context.config.attributes.get(environment.CONNECT)
     if context.is_offline_mode():
         _offline(context)
-    elif environment.WORK in attributes:
-        with attributes[environment.CONNECT]() as connection:
+    elif connect_for_engine:
+        with connect_for_engine() as connection:
             context.configure(connection=connection, **options(context, connection))
             context.run_migrations()
     else:
@@ -34,13 +36,25 @@ def enter(context: Any) -> None:
 
 
 def options(context: Any, connection: Any = None) -> dict[str, Any]:
-    """Return what the project configures Alembic with, for every command."""
-    return {
-        "target_metadata": context.config.attributes.get("target_metadata"),
+    """Return what the project configures Alembic with, for every command that does not compare models."""
+    chosen: dict[str, Any] = {
         "version_table_schema": _version_schema(connection),
         "transaction_per_migration": True,
-        "compare_type": True,
+        "render_as_batch": False,
     }
+    if connection is not None and _compares(context):
+        from migrator import autogenerate, contract  # noqa: PLC0415 - models are loaded only where they are compared
+
+        chosen["target_metadata"] = contract.load_models(context.config.get_main_option("models"))
+        chosen |= autogenerate.options(connection)
+        connection.rollback()
+    return chosen
+
+
+def _compares(context: Any) -> bool:
+    """Tell whether the command at hand compares models with the database: revision --autogenerate, or check."""
+    name = getattr(context._proxy.context_opts.get("fn"), "__qualname__", "")  # noqa: SLF001
+    return name.startswith(("revision.", "check.")) or COMPARE in context.config.attributes
 
 
 def _version_schema(connection: Any) -> str | None:
@@ -79,13 +93,14 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
     ask = migration._migrations_fn  # noqa: SLF001 - what the command at hand gave to Alembic
     heads = migration.get_current_heads()
     steps = list(ask(heads, migration))
+    moves = steps and isinstance(steps[0], RevisionStep)
     if not steps and not migration.purge:
         return
     migration.connection.rollback()
     script = ScriptDirectory.from_config(config)
     with run.connected(own, Report()) as means:
         outcome = run.Outcome()
-        if steps and not steps[0].is_stamp:
+        if moves:
             project = environment.Project(config, script)
             verb = "upgrade" if steps[0].is_upgrade else "downgrade"
             with run.locked(means, verb, "alembic", outcome) as locked:

@@ -167,7 +167,7 @@ def _tell(means: Means, applied: Applied) -> None:
 
 def finish(means: Means, project: Project, verb: str, outcome: Outcome) -> None:
     """Verify and record: grants, and whether the schema serves this release. Raise Refused if it does not."""
-    digest = release.digest(project.models) if project.models and project.models.is_file() else None
+    digest = release.of_project(project)
     if outcome.ahead:
         verify.ahead(means.control, outcome.ahead, digest)
         return

@@ -1,0 +1,108 @@
+"""`migrator revision -m TEXT`: models edited in, revision files out, written against a throw-away database."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+
+from migrator import connect, environment, models_copy, plan, run, shadow
+from migrator.errors import EXIT_DONE, Refused, Usage
+from migrator.report import Report
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from migrator.environment import Project
+    from migrator.settings import Settings
+
+LONGEST_MESSAGE = 200
+
+
+def main(settings: Settings, report: Report, arguments: Namespace) -> int:
+    """Refresh the models copy and write what changed as revisions; write nothing when nothing did."""
+    message = " ".join((arguments.message or "").split())
+    if not message and not arguments.merge:
+        raise Usage("a revision needs a message", 'say what changes: -m "add phone number"')
+    if len(message) > LONGEST_MESSAGE:
+        raise Usage(f"the message is longer than {LONGEST_MESSAGE} characters", "say it in a few words")
+    project = environment.load(settings)
+    refreshed = models_copy.refresh(project)
+    if arguments.merge:
+        return _merge(project, report, message)
+    heads = project.script.get_heads()
+    if len(heads) > 1:
+        raise Refused(f"there are {len(heads)} heads: {', '.join(heads)}", "join them first: migrator revision --merge")
+    if refreshed:
+        report.line(f"refreshed  {refreshed}")
+    paths = _written(project, settings, message, autogenerate=not arguments.empty)
+    return _tell(report, project, paths)
+
+
+def _merge(project: Project, report: Report, message: str) -> int:
+    heads = project.script.get_heads()
+    if len(heads) < 2:  # noqa: PLR2004
+        return report.finish(EXIT_DONE, "nothing", f"done: one head ({', '.join(heads)}), nothing to join")
+    script = plan.alembic_says(lambda: command.merge(project.config, "heads", message or f"join {' and '.join(heads)}"))
+    return _tell(report, project, [Path(script.path)])
+
+
+def _written(project: Project, settings: Settings, message: str, *, autogenerate: bool) -> list[Path]:
+    """Bring a throw-away database to head, autogenerate against it, and return the files written, in order."""
+    with shadow.database() as url:
+        own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
+        quiet = Report(quiet=True)
+        with run.connected(own, quiet) as means:
+            run.migrate(
+                means, project, "upgrade", lambda script, heads: plan.upgrade_steps(script, heads, "head"), report=quiet
+            )
+        engine = connect.migrating_engine(connect.address(url), own)
+        project.config.attributes[environment.CONNECT] = engine.connect
+        # The project's own env.py leaves an empty revision out by itself.
+        hook = None if settings.is_own_project else _drop_empty
+        made = plan.alembic_says(
+            lambda: command.revision(
+                project.config, message, autogenerate=autogenerate, process_revision_directives=hook
+            )
+        )
+    scripts = made if isinstance(made, list) else [made]
+    paths = [Path(script.path) for script in scripts if script is not None]
+    _format(paths)
+    return paths
+
+
+def _drop_empty(context: Any, _revision: Any, directives: list[Any]) -> None:
+    compared = context.opts["revision_context"].command_args.get("autogenerate")
+    if compared and len(directives) == 1 and directives[0].upgrade_ops.is_empty():
+        directives[:] = []
+
+
+def _format(paths: list[Path]) -> None:
+    """Format what was written, where the formatter is installed (a development dependency)."""
+    if paths and importlib.util.find_spec("ruff"):
+        subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *map(str, paths)], check=False)
+
+
+def _tell(report: Report, project: Project, paths: list[Path]) -> int:
+    from migrator import autogenerate  # noqa: PLC0415
+
+    review = autogenerate.review(project.config) if paths else ()
+    report.data |= {"files": [str(path) for path in paths], "review": list(review)}
+    if not paths:
+        return report.finish(EXIT_DONE, "nothing", "done: the migrations already lead to the models; nothing was written")
+    for path in paths:
+        report.line(f"wrote      {_relative(path)}")
+    for line in review:
+        report.line(f"review     {line}")
+    return report.finish(
+        EXIT_DONE, "done", f"done: {len(paths)} written; read {'it' if len(paths) == 1 else 'them'}, then commit models and revisions together"
+    )
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,44 @@
+"""`migrator status`: where the database is, what is pending, and the last runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migrator import environment, ledger, release, run
+from migrator.commands.plan import look
+from migrator.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from migrator.report import Report
+    from migrator.settings import Settings
+
+RUNS = 5
+
+
+def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
+    """Show the state of the database as the ledger and the revision files have it."""
+    project = environment.load(settings)
+    with run.connected(settings, report) as means:
+        made = look(means, project, "heads")
+        has_ledger = ledger.version(means.control) > 0
+        runs = ledger.last_runs(means.control, RUNS) if has_ledger else []
+        digest = release.of_project(project)
+        served = bool(has_ledger and digest and ledger.is_recorded(means.control, digest))
+        live = ledger.live_instances(means.control, settings.retention_ms)
+    at = ", ".join(made.heads) or "base"
+    report.data |= {
+        "database": means.control.where.shown, "heads": list(made.heads), "ahead": list(made.ahead),
+        "pending": [step.revision for step in made.steps], "ledger": has_ledger, "release": digest,
+        "served": served, "live_instances": live, "runs": runs,
+    }  # fmt: skip
+    report.line(f"database   {means.control.where.shown}")
+    report.line(f"at         {at}{' (ahead of the files here)' if made.ahead else ''}")
+    for step in made.steps:
+        report.line(f"pending    {step.label}   {step.revision}")
+    report.line(f"release    {digest or 'no models file is named in alembic.ini'}{', served' if served else ', not recorded'}")
+    report.line(f"live       {live} app instances reported lately")
+    for item in runs:
+        report.line(f"run        {item['started']:%Y-%m-%d %H:%M:%S}   {item['verb']:<9} {item['outcome']:<11} {item['message'] or ''}".rstrip())
+    return report.finish(EXIT_DONE, "done", f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed")
