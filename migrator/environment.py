@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,10 +51,16 @@ def load(settings: Settings) -> Project:
     try:
         config = Config(str(settings.config))
         config.attributes["configure_logger"] = False
-        config.set_main_option("sqlalchemy.url", settings.database_url.replace("postgres://", "postgresql://", 1).replace("%", "%%"))
+        if settings.database_url:
+            config.set_main_option("sqlalchemy.url", _for_env(settings.database_url).replace("%", "%%"))
         return Project(config, ScriptDirectory.from_config(config))
     except (CommandError, OSError, ValueError, KeyError) as error:
         raise Usage(f"{settings.config.name} cannot be used: {' '.join(str(error).split())}", "correct it") from None
+
+
+def _for_env(url: str) -> str:
+    """Return the URL as a foreign env.py is to see it, its driver named: SQLAlchemy 2.1 would take psycopg 3 by itself."""
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg2://", url)
 
 
 def configured_url(path: Path) -> str:

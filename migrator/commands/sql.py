@@ -24,7 +24,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     written = io.StringIO()
     project.config.output_buffer = written
     if not settings.database_url:  # the stock offline env.py wants some URL to know the dialect by
-        project.config.set_main_option("sqlalchemy.url", "postgresql://")
+        project.config.set_main_option("sqlalchemy.url", "postgresql+psycopg2://")
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             plan.alembic_says(lambda: command.upgrade(project.config, arguments.range, sql=True))
