@@ -1,0 +1,85 @@
+"""Trial: a change of a column in, whether PostgreSQL would rewrite the table for it out.
+
+Asked of the server, on a throw-away copy of the table inside a savepoint: whether it rewrites depends
+on the types, the volatility of a default, domains and the session's time zone, and no list of rules
+says it as surely as the file node of the table and of its indexes does.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations, ops
+from sqlalchemy.schema import Column
+
+COPY = "lockstep_trial"
+
+_FILE_NODES = sa.text(
+    """
+    select c.relname, pg_relation_filenode(c.oid)
+    from pg_class c
+    where c.oid = to_regclass('pg_temp.lockstep_trial')
+       or c.oid in (select indexrelid from pg_index where indrelid = to_regclass('pg_temp.lockstep_trial'))
+    """
+)
+_DEFAULT = sa.text(
+    """
+    select pg_get_expr(adbin, adrelid)
+    from pg_attrdef where adrelid = to_regclass('pg_temp.lockstep_trial')
+    """
+)
+
+
+@contextmanager
+def throw_away(connection: sa.Connection, definition: str) -> Iterator[None]:
+    """A temporary table that is gone, with all that was done to it, when the block is left."""
+    savepoint = connection.begin_nested()
+    try:
+        # timestamp to timestamptz is free in UTC only; production may use another zone
+        connection.exec_driver_sql("set local timezone = 'America/New_York'")
+        connection.exec_driver_sql(f"create temporary table {COPY} {definition}".replace("%", "%%"))
+        yield
+    finally:
+        savepoint.rollback()
+
+
+def added(connection: sa.Connection, like: str, column: Column, prelude: tuple[str, ...]) -> bool:
+    """Whether adding the column to the table rewrites it."""
+    copy = column._copy()
+    # whether the column is filled is not the question here, and NOT NULL fails on no row
+    return _rewrites(connection, like, prelude, lambda op: op.add_column(COPY, copy))
+
+
+def altered(connection: sa.Connection, like: str, op: ops.AlterColumnOp, prelude: tuple[str, ...]) -> bool:
+    """Whether changing the column's type rewrites the table or rebuilds one of its indexes."""
+    using = {key: op.kw[key] for key in ("postgresql_using",) if key in op.kw}
+    return _rewrites(
+        connection,
+        like,
+        prelude,
+        lambda run: run.alter_column(COPY, op.column_name, type_=op.modify_type, **using),
+    )
+
+
+def default_of(connection: sa.Connection, type_: str, expression: str) -> str | None:
+    """A column default as PostgreSQL writes it; None if it refuses it, as it does an enum label yet to be."""
+    try:
+        with throw_away(connection, f"(c {type_} default {expression})"):
+            return connection.scalar(_DEFAULT)
+    except sa.exc.DBAPIError:
+        return None
+
+
+def _file_nodes(connection: sa.Connection) -> dict[str, int]:
+    return {name: node for name, node in connection.execute(_FILE_NODES)}
+
+
+def _rewrites(connection: sa.Connection, like: str, prelude: tuple[str, ...], change) -> bool:
+    with throw_away(connection, f"(like {like} including all)"):
+        for statement in prelude:
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+        before = _file_nodes(connection)
+        change(Operations(MigrationContext.configure(connection)))
+        after = _file_nodes(connection)
+        return any(after.get(name) != node for name, node in before.items())
