@@ -1,0 +1,8 @@
+"""Catalog: a connection and names in, a frozen snapshot of what the schema offers out."""
+
+from __future__ import annotations
+
+from migrator.catalog.reading import read
+from migrator.catalog.snapshot import VERBS, Catalog, Column, Constraint, Name, NamedType, Policy, Relation
+
+__all__ = ["VERBS", "Catalog", "Column", "Constraint", "Name", "NamedType", "Policy", "Relation", "read"]

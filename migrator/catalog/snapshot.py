@@ -1,0 +1,97 @@
+"""Snapshot: what the schema offers, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Name = tuple[str | None, str]
+VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedType:
+    """An enum or a domain; `checks` counts a domain's CHECK constraints."""
+
+    schema: str
+    name: str
+    visible: bool
+    labels: tuple[str, ...] | None = None
+    underlying: str | None = None
+    not_null: bool = False
+    has_default: bool = False
+    checks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as the schema offers it; `identity` is "", "always" or "by default"."""
+
+    name: str
+    type: str
+    not_null: bool
+    has_default: bool
+    identity: str
+    generated: bool
+    updatable: bool = True
+    named: NamedType | None = None
+    closed_sequence: str | None = None
+
+    @property
+    def required(self) -> bool:
+        """Whether an INSERT that leaves the column out fails."""
+        return self.not_null and not (self.has_default or self.identity or self.generated)
+
+    @property
+    def writable(self) -> bool:
+        """Whether a release may give it a value of its own."""
+        return self.updatable and not self.generated and self.identity != "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A unique index, CHECK, EXCLUDE, foreign key, trigger or rule; `definition` tells two of one name apart."""
+
+    kind: str
+    name: str
+    columns: tuple[str, ...]
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A row level security policy that counts for the role; `condition` is "" for `true`."""
+
+    name: str
+    verbs: tuple[str, ...]
+    permissive: bool
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view or sequence; `missing_rights` maps a verb to the columns it is refused on."""
+
+    schema: str
+    name: str
+    kind: str
+    columns: tuple[Column, ...]
+    constraints: tuple[Constraint, ...] = ()
+    verbs: tuple[str, ...] = VERBS
+    by_trigger: tuple[str, ...] = ()
+    fills_rows: bool = False
+    row_security: bool = False
+    policies: tuple[Policy, ...] = ()
+    missing_rights: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    schema_closed: bool = False
+    catch_all: bool = True
+    unproven: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What the schema offers under the names asked for; `role` is whose rights were looked at."""
+
+    relations: Mapping[Name, Relation]
+    types: frozenset[tuple[str, str, bool]]
+    role: str | None

@@ -1,0 +1,96 @@
+"""Views: a view and the relations beneath it in, the view as a release meets it out.
+
+An automatically updatable view takes NULL or a missing value only where its table does, so its columns are
+shown with the defaults and NOT NULLs of the columns they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from migrator.catalog.snapshot import Column, Constraint, Relation
+
+# Column number of the view -> the (relation, column number) pairs its stored query names for it.
+Origins = Mapping[int, set[tuple[int, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One relation as the catalog has it, its columns by number."""
+
+    relation: Relation
+    columns: Mapping[int, Column]
+    origins: Origins
+    invoker: bool = False
+
+
+def seen_through(one: Found, found: Mapping[int, Found]) -> Relation:
+    """The relation as a release meets it; for anything but a plain view, as it is."""
+    relation = one.relation
+    if relation.kind != "view" or "INSERT" not in relation.verbs or "INSERT" in relation.by_trigger:
+        return relation
+    bases = {oid for pairs in one.origins.values() for oid, _ in pairs if oid}
+    base = found.get(bases.pop()) if len(bases) == 1 else None
+    if base is None or any(len(pairs) != 1 for pairs in one.origins.values()):
+        return replace(relation, unproven="a view whose columns cannot be followed to one table")
+    beneath = seen_through(base, found)
+    # What a view beneath hides comes last in its columns, and has no number here.
+    below = dict(zip(base.columns, beneath.columns, strict=False))
+    pairs = [(column, below.get(_origin(one.origins, number))) for number, column in one.columns.items()]
+    joined = _joined(relation, beneath, pairs)
+    return _invoked(joined, beneath, _names(pairs)) if one.invoker else joined
+
+
+def _origin(origins: Origins, number: int) -> int:
+    return next((base_number for _, base_number in origins.get(number, ())), 0)
+
+
+def _names(pairs: list[tuple[Column, Column | None]]) -> dict[str, str]:
+    """The names beneath -> the names in the view."""
+    return {below.name: column.name for column, below in pairs if below}
+
+
+def _joined(view: Relation, beneath: Relation, pairs: list[tuple[Column, Column | None]]) -> Relation:
+    names = _names(pairs)
+    # A required column that the view hides is one the release does not know: it is shown as one.
+    hidden = tuple(replace(one, updatable=False) for one in beneath.columns if one.required and one.name not in names)
+    limits = tuple(
+        replace(one, columns=tuple(names.get(column, column) for column in one.columns)) for one in beneath.constraints
+    )
+    return replace(
+        view,
+        columns=tuple(_over(column, below) for column, below in pairs) + hidden,
+        constraints=view.constraints + limits,
+        unproven=beneath.unproven,
+        fills_rows=beneath.fills_rows,
+        catch_all=beneath.catch_all,
+    )
+
+
+def _invoked(view: Relation, beneath: Relation, names: Mapping[str, str]) -> Relation:
+    """A view that reads with the rights of whoever asks needs them on the table beneath as well."""
+    missing = tuple(
+        (verb, tuple(names[one] for one in columns if one in names)) for verb, columns in beneath.missing_rights
+    )
+    return replace(
+        view,
+        missing_rights=view.missing_rights + missing,
+        row_security=beneath.row_security,
+        policies=beneath.policies,
+        schema_closed=view.schema_closed or beneath.schema_closed,
+    )
+
+
+def _over(column: Column, below: Column | None) -> Column:
+    """A view's column with what holds for the column beneath it."""
+    if below is None:
+        return column
+    return replace(
+        column,
+        not_null=below.not_null,
+        has_default=column.has_default or below.has_default,
+        identity=below.identity,
+        generated=below.generated,
+        closed_sequence=below.closed_sequence,
+    )

@@ -1,0 +1,141 @@
+"""Compare: a Contract and a Catalog in, every broken need out. Pure, no I/O.
+
+`since` is the catalog before the change. What is only a risk (a new CHECK, a new label) is a finding
+when it is new; what the release has lived with so far is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migrator import catalog as offered
+from migrator.catalog import Catalog, Relation
+from migrator.contract.columns import known_column, unknown_column
+from migrator.contract.needs import Contract, Need, Table
+from migrator.contract.rules import need
+
+_LIMITS = {"UNIQUE", "UNIQUE NULLS NOT DISTINCT", "CHECK", "EXCLUDE", "FOREIGN KEY", "REFERENCE", "CHECK OPTION"}
+# A NULL in any of their columns lets the row pass.
+_PASSED_BY_NULL = {"UNIQUE", "EXCLUDE", "FOREIGN KEY"}
+
+
+def broken(contract: Contract, catalog: Catalog, *, since: Catalog | None = None) -> tuple[Need, ...]:
+    """Every need of the contract that the catalog does not satisfy, then every warning."""
+    found = [one for table in contract.tables for one in _table(table, catalog, since)]
+    found += [one for name in contract.sequences for one in _sequence(name, catalog)]
+    return tuple(sorted(found, key=lambda one: one.severity != "error"))
+
+
+def _table(table: Table, catalog: Catalog, since: Catalog | None) -> Iterator[Need]:
+    key = (table.schema, table.name)
+    place = (table.schema, table.name, None)
+    relation = catalog.relations.get(key)
+    before = since.relations.get(key) if since else None
+    if relation is None:
+        yield need("table-missing", place, "the table", "nothing of that name")
+        return
+    unable = [verb for verb in offered.VERBS if verb not in relation.verbs]
+    if unable or relation.kind == "sequence":
+        yield need("not-writable", place, f"to {' and '.join(unable)}", f"a {relation.kind} that refuses it")
+    elif relation.unproven:
+        yield need("view-unproven", place, "a table or a view of one", relation.unproven)
+    yield from _columns(table, relation, before, catalog)
+    yield from _rights(table, relation, before, since is None)
+    yield from _row_security(table, relation, before, catalog.role, since is None)
+    # Without a `since`, or for a table that is new, nothing is new to the release.
+    if before is not None:
+        yield from _news(table, relation, before)
+
+
+def _columns(table: Table, relation: Relation, before: Relation | None, catalog: Catalog) -> Iterator[Need]:
+    offers = {column.name: column for column in relation.columns}
+    earlier = {column.name: column for column in before.columns} if before else {}
+    for column in table.columns:
+        place = (table.schema, table.name, column.name)
+        there = offers.pop(column.name, None)
+        if there is None:
+            yield need("column-missing", place, "the column", "no such column")
+        else:
+            yield from known_column(place, column, there, earlier.get(column.name), relation, catalog)
+    if "INSERT" in relation.verbs:
+        for column in offers.values():
+            yield from unknown_column((table.schema, table.name, column.name), column)
+
+
+def _news(table: Table, relation: Relation, before: Relation) -> Iterator[Need]:
+    place = (table.schema, table.name, None)
+    had = {(one.kind, one.columns, one.definition) for one in before.constraints}
+    for one in relation.constraints:
+        if (one.kind, one.columns, one.definition) in had:
+            continue
+        what = f"{one.kind} {one.name}" + (f" ({', '.join(one.columns)})" if one.columns else "")
+        if one.kind in _LIMITS and not _passes_unset(one, table, relation):
+            yield need("new-limit", place, "its writes accepted as before", f"a new {what}")
+        elif one.kind in {"TRIGGER", "RULE"}:
+            yield need("new-trigger", place, "its writes done as before", f"a new {what}")
+        elif one.kind == "RULE INSTEAD":
+            yield need("new-rule", place, "its writes done as before", f"a new {what}")
+    have = {(one.columns, one.definition) for one in relation.constraints}
+    for one in before.constraints:
+        if one.kind == "UNIQUE" and (one.columns, one.definition) not in have:
+            yield need("unique-gone", place, f"{', '.join(one.columns)} unique, if it upserts by it", f"no {one.name}")
+    if relation.by_trigger and not before.by_trigger:
+        yield need("view-trigger", place, "its writes done as before", "a view written by triggers")
+    if not relation.catch_all and (before.catch_all or before.kind != relation.kind):
+        yield need("partition-missing", place, "a place for every row", "partitions without a DEFAULT one")
+
+
+def _passes_unset(one: offered.Constraint, table: Table, relation: Relation) -> bool:
+    """Whether the release's rows pass for certain: they leave a column of it NULL."""
+    if one.kind not in _PASSED_BY_NULL:
+        return False
+    known = {column.name for column in table.columns}
+    return any(
+        column.name in one.columns and column.name not in known and not column.not_null and not column.has_default
+        for column in relation.columns
+    )
+
+
+def _rights(table: Table, relation: Relation, before: Relation | None, alone: bool) -> Iterator[Need]:
+    place = (table.schema, table.name, None)
+    if relation.schema_closed and (before is None or not before.schema_closed):
+        yield need("right-lost", place, "USAGE on its schema", f"schema {relation.schema} closed to the app's role")
+    before_missing = dict(before.missing_rights) if before else {}
+    for verb, columns in relation.missing_rights:
+        lost = _lost(table, verb, columns)
+        if verb in before_missing:
+            lost -= _lost(table, verb, before_missing[verb])
+        if lost:
+            rule = "right-missing" if alone and verb != "SELECT" else "right-lost"
+            on = "" if "" in lost else f" on {', '.join(sorted(lost))}"
+            yield need(rule, place, f"the right to {verb}{on}", "no such right for the app's role")
+
+
+def _lost(table: Table, verb: str, columns: tuple[str, ...]) -> set[str]:
+    """The columns of the release that the right is missing on; "" stands for the table."""
+    if verb == "DELETE":
+        return {""}
+    return {column.name for column in table.columns if column.name in columns and (column.writes or verb == "SELECT")}
+
+
+def _row_security(
+    table: Table, relation: Relation, before: Relation | None, role: str | None, alone: bool
+) -> Iterator[Need]:
+    place = (table.schema, table.name, None)
+    if not relation.row_security or (before and before.row_security and before.policies == relation.policies):
+        return
+    shut = [verb for verb in offered.VERBS if not any(p.permissive and verb in p.verbs for p in relation.policies)]
+    if shut and (role is not None or (before and not before.row_security)):
+        yield need(
+            "row-security", place, f"to {', '.join(shut)} its rows", "row level security without a policy for it"
+        )
+    elif not alone and any(policy.condition or not policy.permissive for policy in relation.policies):
+        yield need("row-policy", place, "all its rows", "row level security with conditions")
+
+
+def _sequence(name: tuple[str | None, str], catalog: Catalog) -> Iterator[Need]:
+    relation = catalog.relations.get(name)
+    if relation is None or relation.kind != "sequence":
+        yield need("sequence", (*name, None), "the sequence", "nothing of that name")
+    elif relation.missing_rights or relation.schema_closed:
+        yield need("sequence", (*name, None), "USAGE on the sequence", "no such right for the app's role")
