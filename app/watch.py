@@ -43,6 +43,7 @@ class Watch:
         self._retry_s = min(retry_s, report_interval_s)
         self._reported = False
         self._report_fault = ""
+        self._outage = False
         self._stopping = False
         self._wake = threading.Event()
         # A daemon: a database that never answers must not keep the process from ending.
@@ -75,6 +76,7 @@ class Watch:
     def _look(self) -> bool:
         """Report and ask; False if that is to be tried again soon."""
         verdict = gates.ask(self._engine, self._instance.release.digest)
+        self._note_outage(verdict)
         reported = False
         if verdict.state is State.SERVED:
             reported = self._report()
@@ -86,6 +88,15 @@ class Watch:
             # A release that does not serve must not hold migrations back.
             self._sign_off()
         return self._gate.is_open and reported
+
+    def _note_outage(self, verdict: Verdict) -> None:
+        """Say once that the database went away under an open gate, and once that it is back."""
+        outage = self._gate.is_open and verdict.state is State.UNREACHABLE
+        if outage and not self._outage:
+            log.warning("gate: stays open, cannot ask: %s", verdict)
+        if self._outage and not outage:
+            log.info("gate: the database answers again")
+        self._outage = outage
 
     def _admit(self, *, reported: bool) -> Verdict:
         if not reported:

@@ -1,0 +1,157 @@
+"""`python -m app`: how it starts, reports, stops and is killed."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.app.rig import BUILD, PASSWORD, ROOT, eventually, is_ready
+
+
+def test_it_starts_serves_and_signs_off_when_told_to_stop(start, migrated):
+    process = start(migrated.url, IMAGE_COMMIT=BUILD.commit)
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+        assert client.get("/users?cursor=private").status_code == 400
+        client.get("/a%0Ab")
+    ((_, digest, commit, host, _, _),) = migrated.instances()
+    assert (digest, commit, host) == (BUILD.digest, BUILD.commit, socket.gethostname())
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert migrated.instances() == []
+    assert process.lines[0] == f"listening on {client.base_url}, {BUILD}".replace("/,", ",")
+    assert process.lines[-1] == "stopped"
+    access = [line.rpartition(" 4")[0] for line in process.lines if line.startswith("GET /") and "readyz" not in line]
+    assert access == ["GET /users", "GET /a%0Ab"]
+
+
+def test_ctrl_c_stops_it_without_a_traceback(start, migrated):
+    process = start(migrated.url)
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+    process.signal(signal.SIGINT)
+    assert process.wait() == 0
+    assert "Traceback" not in process.output
+    assert migrated.instances() == []
+
+
+def test_a_request_under_way_is_finished_before_it_stops(start, migrated):
+    migrated.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';"
+        "CREATE TRIGGER slow BEFORE INSERT ON organisations FOR EACH ROW EXECUTE FUNCTION slow()"
+    )
+    process = start(migrated.url)
+    answers = []
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+        request = threading.Thread(
+            target=lambda: answers.append(client.post("/organisations", json={"name": "A"}).status_code)
+        )
+        request.start()
+        eventually(lambda: migrated.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        process.signal(signal.SIGTERM)
+        request.join()
+    assert (process.wait(), answers) == (0, [201])
+
+
+def test_a_killed_instance_leaves_its_report_to_expire(start, migrated):
+    process = start(migrated.url)
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+    process.signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(migrated.instances()) == 1
+
+
+def test_it_reports_again_and_again_by_the_databases_clock(start, migrated):
+    process = start(migrated.url)
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+    ((name, *_, started, first),) = migrated.instances()
+    eventually(lambda: migrated.instances()[0][-1] > first)
+    ((again, *_, still, _),) = migrated.instances()
+    assert (again, still) == (name, started)
+
+
+def test_each_process_reports_for_itself(start, migrated):
+    for process in [start(migrated.url), start(migrated.url)]:
+        with process.client() as client:
+            eventually(lambda client=client: is_ready(client))
+    assert len(migrated.instances()) == 2
+
+
+def test_it_stops_cleanly_while_the_database_is_away(start, network, migrated):
+    process = start(network.url)
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+    network.cut()
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert process.lines[-1] == "stopped, the report in the ledger is left to expire"
+    assert len(migrated.instances()) == 1
+
+
+def test_no_password_and_no_traceback_in_anything_it_says(start, network):
+    process = start(network.url)
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+        client.post("/users", json={"email": "private@example.org", "name": "Private"})
+        client.post("/users", json={"email": "private@example.org", "name": "Private"})
+        network.cut()
+        client.get("/users")
+        eventually(lambda: "gate: stays open, cannot ask: the database cannot be reached" in process.output)
+        network.mend()
+        eventually(lambda: "gate: the database answers again" in process.output)
+    process.signal(signal.SIGTERM)
+    process.wait()
+    for secret in (PASSWORD, "pa%25ss", "private", "Private", "Traceback", "SELECT", "INSERT"):
+        assert secret not in process.output
+
+
+def test_the_password_is_not_in_the_process_list(start, migrated):
+    process = start(migrated.url)
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+    assert "pa%25ss" not in subprocess.run(["ps", "axww"], capture_output=True, text=True, check=True).stdout
+
+
+def test_wrong_settings_are_a_line_each_and_exit_2(start):
+    process = start("mysql://app:s3cret@db/x", PORT="web")
+    assert process.wait() == 2
+    assert process.lines == [
+        "app: DATABASE_URL is not a postgresql:// URL: give postgresql://user:password@host:port/database",
+        "app: PORT='web' is not a whole number from 0 to 65535",
+    ]
+
+
+def test_a_taken_port_is_one_line_and_exit_2(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start("postgresql://u:p@127.0.0.1:1/x", PORT=str(port))
+        assert process.wait() == 2
+    cure = "stop what listens there, or set PORT or HOST"
+    assert process.lines == [f"app: cannot listen on 127.0.0.1, port {port}: Address already in use; {cure}"]
+
+
+def test_it_starts_and_stays_up_where_no_database_is(start):
+    process = start("postgresql://u:p@127.0.0.1:1/x")
+    with process.client() as client:
+        assert client.get("/healthz").status_code == 200
+        eventually(lambda: client.get("/readyz").json()["detail"] == "the database cannot be reached")
+        assert client.get("/users").status_code == 503
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("module", ["app.__main__", "app.gate"])
+def test_it_knows_nothing_of_the_migrator(module):
+    code = (
+        f"import sys, {module}; print([m for m in sys.modules if m.split('.')[0] in ('alembic', 'mako', 'migrator')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
