@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from local import child, database, state
 from local.up import Plan, up
-from migrator import binaries, embedded, errors
+from migrator import binaries, embedded, errors, leftover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,8 @@ MAX_PORT = 65535
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code; every expected error is one line and its cure."""
     arguments = _parser().parse_args(argv)
+    for name in database.strange_variables():
+        del os.environ[name]
     signals = child.Signals()
     try:
         return int(arguments.verb(arguments, signals))
@@ -79,7 +81,7 @@ def _reset(arguments: argparse.Namespace, _signals: child.Signals) -> int:
         print("nothing to throw away")
         return 0
     with embedded.held(directory / state.DATA):
-        embedded.stop_left_over(directory / state.DATA)
+        leftover.stop(directory / state.DATA)
         state.remove(directory)
     print(f"thrown away: {directory}")
     return 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local.state import ROOT
-from migrator import errors, guard
+from migrator import errors, leash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         raise errors.Usage(f"cannot run {command[0]}: {error.strerror}", "Name a command that is there") from None
-    with guard.over(process.pid, signal.SIGTERM):
+    with leash.on(process.pid, signal.SIGTERM):
         try:
             yield process
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 NAME = "lockstep"
 OWNER = "migrator"
 APP = "app"
+STRANGE = ("PG", "DATABASE_URL", "MIGRATOR_DATABASE_URL")
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,18 @@ class Database:
 
     def environment(self) -> dict[str, str]:
         """Return this process's environment, changed so that both sides find this database and no other."""
-        strange = ("PG", "DATABASE_URL")  # PGOPTIONS, PGSERVICE and the like would change every connection
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(strange) or name == "PG_BIN"}
+        kept = {name: value for name, value in os.environ.items() if name not in strange_variables()}
+        kept.setdefault("RENDER_GIT_COMMIT", _commit())
         return {**kept, "MIGRATOR_DATABASE_URL": self.owner_url, "DATABASE_URL": self.app_url}
 
     def _url(self, user: str, password: str) -> str:
         url = URL.create("postgresql", user, password, embedded.HOST, self.port, NAME)
         return url.render_as_string(hide_password=False)
+
+
+def strange_variables() -> tuple[str, ...]:
+    """Return what of the user's environment points to other databases, or changes every connection (PGOPTIONS)."""
+    return tuple(name for name in os.environ if name.startswith(STRANGE) and name != "PG_BIN")
 
 
 def refuse_if_in_use(directory: Path) -> None:
@@ -81,6 +88,14 @@ def reached(directory: Path) -> Iterator[Database]:
                 raise errors.Busy("`make up` is only just starting", "Try again in a moment") from None
             found = Database(port, state.passwords(directory), None)
         yield found
+
+
+def _commit() -> str:
+    """Return the commit that is checked out, which the ledger records; empty where git does not know."""
+    command = ["git", "-C", str(state.ROOT), "rev-parse", "--verify", "--quiet", "HEAD"]
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return ""
 
 
 def _prepare(server: embedded.Server, passwords: state.Passwords) -> None:

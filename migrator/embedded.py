@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
 
-from migrator import binaries, errors, guard, unprivileged
+from migrator import binaries, errors, leash, leftover, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,8 +32,12 @@ HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 START_SECONDS = 60
 STOP_SECONDS = 15
-PORT_TRIES = 5
+TRIES = 10
+RETRY_SECONDS = 0.2
 BUILTIN_LOCALE_SINCE = 17
+
+# What goes by: a port somebody else took just now, and backends that outlive their killed server for a moment.
+PASSING = ("could not bind", "is still in use")
 
 # Nobody misses a throw-away database after a power cut.
 FORGETFUL: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -67,7 +71,7 @@ def server(
     data.parent.mkdir(parents=True, exist_ok=True)
     with held(data):
         running = start(data.resolve(), password=password, port=port, settings=settings or {})
-        with _guarded(running):
+        with _leashed(running):
             yield running
 
 
@@ -78,7 +82,7 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     top.chmod(0o711)  # to be passed through only; the data in it is for the server's user alone
     try:
         running = start(top / "data", password=secrets.token_urlsafe(24), settings={**FORGETFUL, **(settings or {})})
-        with _guarded(running, removes=top):
+        with _leashed(running, removes=top):
             yield running
     finally:
         shutil.rmtree(top, ignore_errors=True)
@@ -91,14 +95,15 @@ def start(data: Path, *, password: str, port: int | None = None, settings: Mappi
     if not data.exists():
         _initialise(bin_dir, data, password, version)
     _refuse_foreign_data(data, version)
-    stop_left_over(data)
+    leftover.stop(data)
     way = unprivileged.way(bin_dir, data)
     unprivileged.hand_over(data, way.owner)
-    for _ in range(PORT_TRIES):
+    for _ in range(TRIES):
         chosen = port if port is not None and is_free(port) else _free_port()
         process = _launch([*way.prefix, str(bin_dir / "postgres")], data, chosen, settings)
         if process is not None:
             return Server(chosen, password, data, version, process)
+        time.sleep(RETRY_SECONDS)
     raise _did_not_start(data)
 
 
@@ -110,38 +115,6 @@ def stop(running: Server) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             running.process.wait(STOP_SECONDS)
             return
-
-
-def stop_left_over(data: Path) -> bool:
-    """Stop the server that a killed run left on `data`, if there is one; return whether there was."""
-    pid = running_pid(data)
-    if pid is None:
-        return False
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline:
-            if not _command_line(pid):
-                return True
-            time.sleep(0.02)
-    raise errors.Busy(f"a PostgreSQL server that an earlier run left on {data} does not stop", f"Try: kill -9 {pid}")
-
-
-def running_pid(data: Path) -> int | None:
-    """Return the pid of the server on `data`. A pid file that names some other process is removed."""
-    lines = _pid_file(data)
-    if len(lines) < 2:  # noqa: PLR2004
-        return None
-    pid = int(lines[0])
-    command = _command_line(pid)
-    if not command:
-        return None  # PostgreSQL sees this itself, and looks for backends that outlived their server
-    if "postgres" in command and lines[1] in command:
-        return pid
-    # The number belongs to another process since, which PostgreSQL would take for its server.
-    (data / "postmaster.pid").unlink(missing_ok=True)
-    return None
 
 
 def is_free(port: int) -> bool:
@@ -213,7 +186,7 @@ def _password_file(path: Path, password: str, owner: int) -> Iterator[Path]:
 
 
 def _launch(postgres: list[str], data: Path, port: int, settings: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
-    """Start the server process and return it once it answers; None if its port was taken meanwhile."""
+    """Start the server process and return it once it answers; None if another try may do."""
     # No Unix socket: its path may hold 107 bytes only, and loopback with a password does.
     fixed = {"listen_addresses": HOST, "port": str(port), "unix_socket_directories": "", "timezone": "UTC"}
     options = [f"--{name}={value}" for name, value in {**fixed, **settings}.items()]
@@ -238,7 +211,7 @@ def _launch(postgres: list[str], data: Path, port: int, settings: Mapping[str, s
         raise
     process.kill()
     process.wait()
-    if "could not bind" in _log(data).read_text(errors="replace"):
+    if any(words in _log(data).read_text(errors="replace") for words in PASSING):
         return None
     raise _did_not_start(data)
 
@@ -247,7 +220,7 @@ def _answers(process: subprocess.Popen[bytes], data: Path) -> bool:
     """Wait until the server says it is ready, in the eighth line of its pid file, as pg_ctl does."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        lines = _pid_file(data)
+        lines = leftover.pid_file(data)
         if len(lines) > 7 and int(lines[0]) == process.pid and lines[7].strip() == "ready":  # noqa: PLR2004
             return True
         time.sleep(0.02)
@@ -255,9 +228,9 @@ def _answers(process: subprocess.Popen[bytes], data: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _guarded(running: Server, removes: Path | None = None) -> Iterator[None]:
+def _leashed(running: Server, removes: Path | None = None) -> Iterator[None]:
     """Stop the server at the end of the block, or when this process is gone."""
-    with guard.over(running.process.pid, signal.SIGINT, removes):
+    with leash.on(running.process.pid, signal.SIGINT, removes):
         try:
             yield
         finally:
@@ -275,24 +248,6 @@ def held(data: Path) -> Iterator[None]:
                 f"another run uses the database in {data}", "Stop it first (Ctrl-C where it runs)"
             ) from None
         yield
-
-
-def _pid_file(data: Path) -> list[str]:
-    try:
-        return (data / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
-        return []
-
-
-def _command_line(pid: int) -> str:
-    """Return the command line of a process; empty if it is gone, or has ended and waits for its parent."""
-    if Path("/proc/self").exists():
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-    done = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def _log(data: Path) -> Path:

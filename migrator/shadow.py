@@ -85,6 +85,10 @@ def _execute(server: URL, statement: str, name: str) -> None:
         raise errors.Unreachable(
             f"no throw-away database on {place}: {_first_line(error)}", f"Check {VARIABLE}"
         ) from None
+    except psycopg2.ProgrammingError as error:
+        raise errors.Usage(
+            f"{VARIABLE} is no address: {_first_line(error)}", "Leave out what libpq does not know"
+        ) from None
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
