@@ -47,16 +47,18 @@ def _common(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--debug", action="store_true", default=_switch("MIGRATOR_DEBUG"), help="show tracebacks (env: MIGRATOR_DEBUG)")
     for option in settings.OPTIONS:
         default = f"; default {option.default}" if option.default else ""
-        sub.add_argument(
-            option.flag, dest=option.name, metavar="TIME" if option.kind == "duration" else "TEXT",
-            help=f"{option.help} (env: {option.variable}{default})",
-        )  # fmt: skip
+        text = f"{option.help} (env: {option.variable}{default})"
+        if option.kind == "switch":
+            sub.add_argument(option.flag, dest=option.name, action="store_const", const="yes", help=text)
+        else:
+            sub.add_argument(option.flag, dest=option.name, metavar="TIME" if option.kind == "duration" else "TEXT", help=text)
 
 
 def _own(verb: str, sub: argparse.ArgumentParser) -> None:
     if verb == "upgrade":
         sub.add_argument("revision", nargs="?", default=os.environ.get("MIGRATOR_TARGET", "head"), help="target (env: MIGRATOR_TARGET; default head)")
         sub.add_argument("--accept-edited", metavar="REV", default=os.environ.get("MIGRATOR_ACCEPT_EDITED"), help="record the new seal of an applied revision that was edited (env: MIGRATOR_ACCEPT_EDITED)")
+        sub.add_argument("--deferred-only", action="store_true", default=_switch("MIGRATOR_DEFERRED_ONLY"), help="apply only what an earlier run held back; for a nightly job (env: MIGRATOR_DEFERRED_ONLY)")
     elif verb == "downgrade":
         sub.add_argument("revision", help="target: -1, a revision, or base")
         sub.add_argument("--yes", action="store_true", default=_switch("MIGRATOR_YES"), help="go on although the app is in session (env: MIGRATOR_YES)")
@@ -73,7 +75,7 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
 
 
 def _switch(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in {"1", "true", "yes", "on"}
+    return settings.is_on(os.environ.get(variable, ""))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ statement's begin and end are written to the ledger, so that after a kill exactl
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 from migrator import ledger, statements
@@ -55,6 +56,7 @@ class Execution:
         """Count and guard what the revision's own function runs, and nothing that Alembic adds around it."""
         migrate = alembic_step.migration_fn
 
+        @functools.wraps(migrate)
         def counted(**arguments: Any) -> None:
             self._active = True
             try:

@@ -58,9 +58,21 @@ SELECT format('REVOKE CREATE ON SCHEMA %%I FROM PUBLIC', n.nspname) FROM pg_name
 _CHECKS = (_PUBLIC_MAY_CREATE, _SCHEMA_LACKING, _DEFAULTS_LACKING, _LACKING, _LEDGER_LACKING)
 
 
+def role_of(means: Means) -> str:
+    """Return the app's role: `app` for the project's own database, for a foreign one only what the operator names."""
+    given = means.settings.app_role
+    return given if means.settings.is_own_project or given != "app" else ""
+
+
+def present_role(means: Means) -> str | None:
+    """Return the app's role where the server has it."""
+    role = role_of(means)
+    return role if role and means.control.rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)) else None
+
+
 def keep(means: Means) -> int:
     """Make the app's role where a password for it is given, and grant what it lacks; return how many statements ran."""
-    role = means.settings.app_role
+    role = role_of(means)
     if not role or not _exists_or_made(means.control, role, means.settings.app_password, means):
         return 0
     schema = _app_schema(means.control)

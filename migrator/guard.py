@@ -1,31 +1,113 @@
-"""Guard: a process in; it is told to stop once we are gone, even if we went by SIGKILL."""
+"""Guard: a step that was just run and the live releases in, nothing out; or a Deferred that rolls the step back.
+
+Asked in the step's own transaction, before it commits: the catalog as it would be is compared with the contract of
+every release. A live one that would break defers the step. One that nobody runs any more is marked as broken by it.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from migrator import catalog, contract, ledger, releases
+from migrator.contract import ERROR
+from migrator.errors import Refused
+
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Iterator
-    from pathlib import Path
+    from sqlalchemy import Connection
 
-# The pipe on its stdin closes with the process that holds the other end, however that ends. Ten seconds are bounded:
-# in a container whose first process reaps nobody, an ended process can still be signalled.
-_SCRIPT = """read _; kill -"$1" "$0"
-i=0; while kill -0 "$0" && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done
-[ -z "$2" ] || rm -rf "$2" """
+    from migrator.catalog import Catalog
+    from migrator.contract import Contract, Need
+    from migrator.means import Means
+    from migrator.plan import Step
+    from migrator.releases import Release
 
 
-@contextlib.contextmanager
-def over(pid: int, sends: signal.Signals, removes: Path | None = None) -> Iterator[None]:
-    """Watch over a process of ours for the length of the block; afterwards also remove a directory."""
-    command = ["sh", "-c", _SCRIPT, str(pid), str(sends.value), str(removes or "")]
-    quiet = subprocess.DEVNULL
-    # A session of its own: Ctrl-C in the terminal must not end the guard first.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True) as guard:
-        try:
-            yield
-        finally:
-            guard.kill()
+@dataclass(frozen=True)
+class Objection:
+    """One live release, and what it needs that a step would take away."""
+
+    release: Release
+    needs: tuple[Need, ...]
+
+
+class Deferred(Refused):
+    """A step would break a live release: it and all after it are held back."""
+
+    def __init__(self, step: Step, objections: tuple[Objection, ...]) -> None:
+        """Say which live release needs what."""
+        first = objections[0]
+        super().__init__(
+            f"{step.label} waits for {first.release}: {first.needs[0]}",
+            "it is applied by a later run, once that release is gone",
+        )
+        self.step, self.objections = step, objections
+
+
+class Guard:
+    """The contracts of one run."""
+
+    def __init__(self, means: Means, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool) -> None:
+        """`unknown`: an app that never reported counts as live; `strict`: warnings defer too; `ignored`: nothing defers."""
+        self._means, self._app_role = means, app_role
+        self._unknown, self._strict, self._ignored = unknown, strict, ignored
+        self._before: Catalog | None = None
+        self._stranger: Contract | None = None
+
+    def look(self, connection: Connection) -> None:
+        """Read the schema as it stands before the run: what an app that does not report may need."""
+        self._before = catalog.read(connection, None, app_role=self._app_role)
+        if self._unknown and not releases.anybody_reported(connection):
+            self._stranger = contract.of_catalog(self._before)
+        connection.rollback()
+
+    def check(self, connection: Connection, step: Step) -> None:
+        """Compare every release's contract with the schema after the step; raise Deferred for a live one that breaks."""
+        after = catalog.read(connection, None, app_role=self._app_role)
+        found = self._judged(connection, after)
+        broken = [release for release, needs in found if needs and not release.broken_by]
+        if broken:
+            releases.hold_reports(connection)
+            found = self._judged(connection, after)
+        objections = tuple(
+            Objection(release, needs) for release, needs in found if needs and release.live and not release.broken_by
+        )
+        if objections and not self._ignored:
+            raise Deferred(step, objections)
+        if newly := [release.digest for release, needs in found if release.recorded and needs and not release.broken_by]:
+            releases.mark_broken(connection, newly, step.revision)
+        if again := [release.digest for release, needs in found if release.recorded and not needs and release.broken_by]:
+            releases.mark_served(connection, again)
+        self._before = after
+
+    def _judged(self, connection: Connection, after: Catalog) -> list[tuple[Release, tuple[Need, ...]]]:
+        """Return every release with the needs of it that the schema would not meet."""
+        cache: dict[Contract, tuple[Need, ...]] = {}
+        found = []
+        for release in self._releases(connection):
+            needed = release.contract or self._as_it_stood()
+            if needed not in cache:
+                cache[needed] = self._broken(needed, after)
+            found.append((release, cache[needed]))
+        return found
+
+    def _releases(self, connection: Connection) -> tuple[Release, ...]:
+        known = releases.read(connection, self._means.settings.retention_ms)
+        if self._stranger is None:
+            return known
+        stranger = releases.Release(releases.UNKNOWN, None, self._stranger, None, False, 0, None, None, False)
+        return (*known, stranger)
+
+    def _as_it_stood(self) -> Contract:
+        """Return the contract of a release that reports but was never recorded here: the schema it is running on."""
+        return contract.of_catalog(self._before) if self._before else contract.Contract(())
+
+    def _broken(self, needed: Contract, after: Catalog) -> tuple[Need, ...]:
+        needs = contract.broken(needed, after, since=self._before)
+        return tuple(need for need in needs if need.severity == ERROR or self._strict)
+
+
+def record_deferral(means: Means, deferred: Deferred, held_back: list[Step]) -> None:
+    """Write to the ledger what is held back, and for whom."""
+    waits_for = [objection.release.digest for objection in deferred.objections]
+    ledger.defer(means.control, [step.revision for step in held_back], deferred.message, waits_for)

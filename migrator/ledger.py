@@ -6,7 +6,6 @@ migrating connection, in the step's own transaction, so that neither can exist w
 
 from __future__ import annotations
 
-import json
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ UPGRADES: tuple[str, ...] = (
         verb text NOT NULL, road text NOT NULL, commit text, version text, host text,
         started timestamptz NOT NULL DEFAULT clock_timestamp(), finished timestamptz,
         outcome text, error text, message text, revision text,
-        from_heads text[], to_heads text[]);
+        from_heads text[], to_heads text[], ignored_releases text);
     CREATE TABLE migrator.step (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         run bigint NOT NULL REFERENCES migrator.run (id),
@@ -43,10 +42,13 @@ UPGRADES: tuple[str, ...] = (
     CREATE INDEX step_revision ON migrator.step (revision, id);
     CREATE TABLE migrator.release (
         digest text PRIMARY KEY, commit text, recorded timestamptz NOT NULL DEFAULT now(),
-        contract jsonb, broken_by text, broken_at timestamptz);
+        served_since timestamptz NOT NULL DEFAULT now(), contract jsonb, broken_by text, broken_at timestamptz);
     CREATE TABLE migrator.instance (
         id uuid PRIMARY KEY, release text NOT NULL, commit text, host text,
-        started timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now());
+        started timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now(), ended timestamptz);
+    CREATE INDEX instance_release ON migrator.instance (release, seen);
+    CREATE TABLE migrator.deferred (
+        revision text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now(), reason text NOT NULL, waits_for text[] NOT NULL);
     """,
 )
 
@@ -195,6 +197,7 @@ def mark_statement(control: Control, step: int, digests: list[str], *, uncertain
 
 def mark_finished(connection: Connection, **row: Any) -> None:
     """Write a finished step in its own transaction: a new row, or the end of one that was started."""
+    connection.execute(_text("DELETE FROM migrator.deferred WHERE revision = :revision"), {"revision": row["revision"]})
     if row.get("id"):
         sql = (
             "UPDATE migrator.step SET state = 'finished', finished = clock_timestamp(), statements = :statements, "
@@ -208,22 +211,6 @@ def mark_finished(connection: Connection, **row: Any) -> None:
             "now(), clock_timestamp(), :statements, :duration_ms, :waited_ms, :attempts)"
         )
     connection.execute(_text(sql), row)
-
-
-def is_recorded(control: Control, digest: str) -> bool:
-    """Tell whether the ledger shows that the schema serves a release."""
-    return bool(
-        control.rows("SELECT 1 FROM migrator.release WHERE digest = %s AND broken_by IS NULL", (digest,))
-    )
-
-
-def record_release(control: Control, digest: str, commit: str, contract: Any = None) -> None:
-    """Record that the schema as it is now serves a release."""
-    control.rows(
-        "INSERT INTO migrator.release (digest, commit, contract) VALUES (%s, %s, %s) ON CONFLICT (digest) DO UPDATE "
-        "SET commit = excluded.commit, contract = excluded.contract, recorded = now(), broken_by = NULL, broken_at = NULL",
-        (digest, commit, json.dumps(contract) if contract is not None else None),
-    )
 
 
 _RUNS = """
@@ -255,6 +242,28 @@ def live_instances(control: Control, retention_ms: int) -> int:
         return 0
     return int(
         control.row(
-            "SELECT count(*) FROM migrator.instance WHERE seen > now() - make_interval(secs => %s)", (retention_ms / 1000,)
+            "SELECT count(*) FROM migrator.instance WHERE ended IS NULL "
+            "AND seen > clock_timestamp() - make_interval(secs => %s)",
+            (retention_ms / 1000,),
         )[0]
     )
+
+
+def defer(control: Control, revisions: list[str], reason: str, waits_for: list[str]) -> None:
+    """Write which revisions are held back, and for which releases; the first reason stands with its time."""
+    for revision in revisions:
+        control.rows(
+            "INSERT INTO migrator.deferred (revision, reason, waits_for) VALUES (%s, %s, %s) "
+            "ON CONFLICT (revision) DO UPDATE SET reason = excluded.reason, waits_for = excluded.waits_for",
+            (revision, reason, waits_for),
+        )
+
+
+def deferred(control: Control) -> dict[str, tuple[str, Any]]:
+    """Return the revisions held back, each with the reason and since when."""
+    return {row[0]: (row[1], row[2]) for row in control.rows("SELECT revision, reason, since FROM migrator.deferred")}
+
+
+def ignore_releases(control: Control, run: int, reason: str) -> None:
+    """Write the reason an operator gave for breaking live releases."""
+    control.rows("UPDATE migrator.run SET ignored_releases = %s WHERE id = %s", (reason, run))

@@ -92,15 +92,18 @@ def alembic_says(ask: Callable[[], Any]) -> Any:
 
 
 def check_seals(applied: list[Script], entries: dict[str, Entry], accepted: str | None) -> dict[str, str]:
-    """Return the seals of applied revisions the ledger has none of; raise Refused where one was edited since."""
+    """Return the seals to record: of applied revisions the ledger has none of, and of the `accepted` one.
+
+    Raises Refused where another applied revision was edited since.
+    """
     missing: dict[str, str] = {}
     edited: list[str] = []
     for revision in applied:
         current = seal.of_file(Path(revision.path))
         known = entries.get(revision.revision)
-        if known is None or known.seal is None or known.direction == "down":
+        if known is None or known.seal is None or known.direction == "down" or revision.revision == accepted:
             missing[revision.revision] = current
-        elif known.seal != current and known.state == "finished" and revision.revision != accepted:
+        elif known.seal != current and known.state == "finished":
             edited.append(f"{slug(Path(revision.path), revision.revision)} ({revision.revision})")
     if edited:
         raise Refused(

@@ -104,9 +104,13 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
             project = environment.Project(config, script)
             verb = "upgrade" if steps[0].is_upgrade else "downgrade"
             with run.locked(means, verb, "alembic", outcome) as locked:
-                choose = lambda _script, now: list(ask(now, migration))  # noqa: E731
-                run.apply_plan(locked, project, migration, arguments, choose, outcome)
-                run.finish(locked, project, verb, outcome)
+                job = run.Job(locked, project, migration, arguments, verb, outcome)
+                try:
+                    job.apply(lambda _script, now: list(ask(now, migration)))
+                    job.finish()
+                except MigratorError as error:
+                    run.explain(error, outcome)
+                    raise
         else:
             with run.locked(means, "stamp", "alembic", outcome):
                 migration._migrations_fn = lambda *_: steps  # noqa: SLF001

@@ -7,10 +7,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from migrator import connect, environment, grants, ledger, lock, plan, release, verify
+from migrator import connect, contract, environment, grants, ledger, lock, plan, release, releases, verify
 from migrator.apply import Applied, Applier
 from migrator.clock import Deadline
-from migrator.errors import Interrupted, MigratorError
+from migrator.errors import MigratorError
+from migrator.guard import Deferred, Guard, Objection, record_deferral
 from migrator.interrupt import Interrupt, listening
 from migrator.means import Means
 from migrator.report import step_line
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from migrator.report import Report
     from migrator.settings import Settings
 
+    Choose = Callable[[ScriptDirectory, tuple[str, ...]], list[Any]]
+
 
 @dataclass
 class Outcome:
@@ -36,6 +39,7 @@ class Outcome:
     pending: list[Step] = field(default_factory=list)
     adopted: int = 0
     ahead: tuple[str, ...] = ()
+    deferred: Deferred | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as the JSON documents show it."""
@@ -43,7 +47,17 @@ class Outcome:
             "heads_before": list(self.heads_before), "heads_after": list(self.heads_after),
             "applied": [dataclasses.asdict(item) for item in self.applied],
             "not_applied": [step.revision for step in self.pending], "adopted": self.adopted, "ahead": list(self.ahead),
+            "deferred": [step.revision for step in self.pending] if self.deferred else [],
+            "waits_for": [_objection(item) for item in self.deferred.objections] if self.deferred else [],
         }  # fmt: skip
+
+
+def _objection(item: Objection) -> dict[str, Any]:
+    release = item.release
+    return {
+        "release": release.digest, "commit": release.commit, "instances": release.instances, "since": release.since,
+        "last_seen": release.last_seen, "needs": [dataclasses.asdict(need) for need in item.needs],
+    }  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -86,8 +100,8 @@ def _finish(means: Means, run: int, word: str, outcome: Outcome, error: Migrator
 
 
 def migrate(
-    means: Means, project: Project, verb: str, choose: Callable[[ScriptDirectory, tuple[str, ...]], list[Any]],
-    *, report: Report, accept_edited: str | None = None,
+    means: Means, project: Project, verb: str, choose: Choose, *, report: Report, accept_edited: str | None = None,
+    deferred_only: bool = False,
 ) -> Outcome:
     """Plan and apply on a database, under the lock; `choose(script, heads)` asks Alembic for the steps."""
     outcome = Outcome()
@@ -95,11 +109,12 @@ def migrate(
     with locked(means, verb, "migrator", outcome) as own:
 
         def work(context: Any, arguments: dict[str, Any]) -> None:
-            apply_plan(own, project, context, arguments, choose, outcome, accept_edited=accept_edited)
+            job = Job(own, project, context, arguments, verb, outcome)
+            job.apply(choose, accept_edited=accept_edited, deferred_only=deferred_only)
+            job.finish(deferred_only=deferred_only)
 
         try:
             environment.inside(project, work, connect=engine.connect)
-            finish(own, project, verb, outcome)
         except MigratorError as error:
             explain(error, outcome)
             raise
@@ -108,31 +123,100 @@ def migrate(
     return outcome
 
 
-def apply_plan(
-    means: Means, project: Project, context: Any, arguments: dict[str, Any],
-    choose: Callable[[ScriptDirectory, tuple[str, ...]], list[Any]], outcome: Outcome, *, accept_edited: str | None = None,
-) -> None:
-    """Plan from where the database is and apply each step; `outcome` is kept up to date."""
-    heads = current_heads(context)
-    outcome.heads_before = outcome.heads_after = heads
-    made = plan.make(project.script, heads, lambda: choose(project.script, heads))
-    if made.ahead:
-        outcome.ahead = made.ahead
-        return
-    _keep_seals(means, project, made, outcome, accept_edited)
-    outcome.pending = list(made.steps)
-    if not made.steps:
-        return
-    applier = Applier(context, means, arguments)
-    try:
-        for step in made.steps:
-            applied = applier.step(step)
-            outcome.applied.append(applied)
-            outcome.pending.remove(step)
-            outcome.heads_after = current_heads(context)
-            _tell(means, applied)
-    finally:
-        applier.close()
+@dataclass
+class Job:
+    """One run on the connection that env.py configured; `outcome` is kept up to date."""
+
+    means: Means
+    project: Project
+    context: Any
+    arguments: dict[str, Any]
+    verb: str
+    outcome: Outcome
+
+    def apply(self, choose: Choose, *, accept_edited: str | None = None, deferred_only: bool = False) -> None:
+        """Plan from where the database is and apply each step, up to the first that has to be deferred."""
+        outcome, script = self.outcome, self.project.script
+        heads = current_heads(self.context)
+        outcome.heads_before = outcome.heads_after = heads
+        made = plan.make(script, heads, lambda: choose(script, heads))
+        if made.ahead:
+            outcome.ahead = made.ahead
+            return
+        self._keep_seals(made, accept_edited)
+        outcome.pending = list(made.steps)
+        if deferred_only:
+            held_back = ledger.deferred(self.means.control)
+            outcome.pending = [step for step in made.steps if step.revision in held_back]
+        if outcome.pending:
+            self._apply_steps()
+
+    def _apply_steps(self) -> None:
+        outcome = self.outcome
+        applier = Applier(self.context, self.means, self.arguments)
+        try:
+            applier.checks.append(self._guard().check)
+            for step in tuple(outcome.pending):
+                applied = applier.step(step)
+                outcome.applied.append(applied)
+                outcome.pending.remove(step)
+                outcome.heads_after = current_heads(self.context)
+                _tell(self.means, applied)
+        except Deferred as deferred:
+            if self.verb == "downgrade":
+                raise
+            outcome.deferred = deferred
+            record_deferral(self.means, deferred, outcome.pending)
+            _tell_deferred(self.means, outcome)
+        finally:
+            applier.close()
+
+    def _guard(self) -> Guard:
+        settings = self.means.settings
+        if settings.ignore_live_releases:
+            ledger.ignore_releases(self.means.control, self.means.run, settings.ignore_live_releases)
+        # A downgrade is a developer's: an app that reports is protected, one that was never seen is not presumed.
+        unknown = not settings.no_unknown_release and self.verb == "upgrade"
+        guard = Guard(
+            self.means, self._app_role(), unknown=unknown, strict=settings.strict, ignored=bool(settings.ignore_live_releases)
+        )
+        guard.look(self.context.connection)
+        return guard
+
+    def _app_role(self) -> str | None:
+        return grants.present_role(self.means)
+
+    def _keep_seals(self, made: Plan, accept_edited: str | None) -> None:
+        """Refuse edited revisions; adopt applied ones that the ledger has no seal of."""
+        script, control = self.project.script, self.means.control
+        applied = plan.applied_revisions(script, made.heads)
+        entries = ledger.entries(control)
+        accepted = plan.alembic_says(lambda: script.get_revision(accept_edited).revision) if accept_edited else None
+        missing = plan.check_seals(applied, entries, accepted)
+        ledger.adopt(control, self.means.run, missing)
+        if missing and not entries:
+            self.means.tell(f"adopted    {len(missing)} revisions that were applied before there was a ledger")
+        self.outcome.adopted = len(missing)
+
+    def finish(self, *, deferred_only: bool = False) -> None:
+        """Grant, verify and record: does the schema serve this release? Raise Refused if it does not."""
+        digest = release.of_project(self.project)
+        control = self.means.control
+        if self.outcome.ahead:
+            verify.ahead(control, self.outcome.ahead, digest)
+            return
+        grants.keep(self.means)
+        releases.tidy(control)
+        if self.verb != "upgrade" or deferred_only or digest is None or releases.is_recorded(control, digest):
+            return
+        at_head = set(self.outcome.heads_after) == set(self.project.script.get_heads())
+        if not at_head and not self.outcome.deferred:
+            return  # an upgrade to an earlier target says nothing of this release
+        connection = self.context.connection
+        needed = contract.derive(contract.load_models(self.project.models))
+        verify.serves(connection, needed, self._app_role(), self.outcome.deferred)
+        releases.record(connection, digest, self.means.settings.commit, needed)
+        connection.commit()
 
 
 def current_heads(context: Any) -> tuple[str, ...]:
@@ -142,22 +226,6 @@ def current_heads(context: Any) -> tuple[str, ...]:
     return heads
 
 
-def _keep_seals(means: Means, project: Project, made: Plan, outcome: Outcome, accept_edited: str | None) -> None:
-    """Refuse edited revisions; adopt applied ones that the ledger has no seal of."""
-    applied = plan.applied_revisions(project.script, made.heads)
-    entries = ledger.entries(means.control)
-    if accept_edited:
-        accept_edited = project.script.get_revision(accept_edited).revision
-    missing = plan.check_seals(applied, entries, accept_edited)
-    for revision in applied:
-        if revision.revision == accept_edited:
-            missing[accept_edited] = plan.seal.of_file(plan.Path(revision.path))
-    ledger.adopt(means.control, means.run, missing)
-    if missing and not entries:
-        means.tell(f"adopted    {len(missing)} revisions that were applied before there was a ledger")
-    outcome.adopted = len(missing)
-
-
 def _tell(means: Means, applied: Applied) -> None:
     word = "applied" if applied.direction == "up" else "reverted"
     note = f"   {applied.attempts} tries" if applied.attempts > 1 else ""
@@ -165,16 +233,16 @@ def _tell(means: Means, applied: Applied) -> None:
     means.tell(step_line(word, applied.label, applied.duration_ms, applied.waited_ms, note))
 
 
-def finish(means: Means, project: Project, verb: str, outcome: Outcome) -> None:
-    """Verify and record: grants, and whether the schema serves this release. Raise Refused if it does not."""
-    digest = release.of_project(project)
-    if outcome.ahead:
-        verify.ahead(means.control, outcome.ahead, digest)
+def _tell_deferred(means: Means, outcome: Outcome) -> None:
+    deferred = outcome.deferred
+    if deferred is None:
         return
-    grants.keep(means)
-    at_head = set(outcome.heads_after) == set(project.script.get_heads())
-    if verb == "upgrade" and at_head and digest and not ledger.is_recorded(means.control, digest):
-        ledger.record_release(means.control, digest, means.settings.commit)
+    for step in outcome.pending:
+        means.tell(f"deferred   {step.label}")
+    for objection in deferred.objections:
+        means.tell(f"           {objection.release}")
+        for need in objection.needs:
+            means.tell(f"           {need}")
 
 
 def explain(error: MigratorError, outcome: Outcome) -> None:
@@ -184,6 +252,3 @@ def explain(error: MigratorError, outcome: Outcome) -> None:
         rest = ", ".join(step.label for step in outcome.pending) or "none"
         error.details = (*error.details, f"applied and kept: {kept}", f"not applied: {rest}")
         error.message += f"; {len(outcome.applied)} applied and kept, {len(outcome.pending)} not applied"
-
-
-__all__ = ["Interrupted", "Outcome", "apply_plan", "connected", "current_heads", "explain", "finish", "locked", "migrate"]

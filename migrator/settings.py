@@ -48,9 +48,11 @@ class Option:
 
     @property
     def variable(self) -> str:
-        """Return the environment variable, `MIGRATOR_LOCK_WAIT`."""
-        return "MIGRATOR_" + self.name.removesuffix("_ms").upper()
+        """Return the environment variable, `MIGRATOR_LOCK_WAIT`; the retention's name is shared with the app's docs."""
+        return _NAMES.get(self.name) or "MIGRATOR_" + self.name.removesuffix("_ms").upper()
 
+
+_NAMES = {"retention_ms": "RELEASE_RETENTION"}
 
 # One table for the parser, the help, the environment and the docs.
 OPTIONS = (
@@ -64,6 +66,9 @@ OPTIONS = (
     Option("terminate_blockers_after_ms", "0", "end sessions that hold a needed lock this long; 0: never", "duration"),
     Option("app_role", "app", "the app's database role, granted rows and nothing else where it exists"),
     Option("retention_ms", "15min", "a release is live while a report of it is younger than this", "duration"),
+    Option("no_unknown_release", "", "an app that never reported is not taken to be live", "switch"),
+    Option("strict", "", "what may break a live release counts as if it did", "switch"),
+    Option("ignore_live_releases", "", "apply what breaks live releases; takes the reason, which the ledger keeps"),
     Option("commit", "", "the commit of this release; default: the one baked into the image"),
 )
 
@@ -84,6 +89,9 @@ class Settings:
     terminate_blockers_after_ms: int = 0
     app_role: str = "app"
     retention_ms: int = 900_000
+    no_unknown_release: bool = False
+    strict: bool = False
+    ignore_live_releases: str = ""
     commit: str = "unknown"
 
     @property
@@ -100,7 +108,7 @@ def load(flags: Mapping[str, str | None] | None = None, env: Mapping[str, str] |
     for option in OPTIONS:
         text = flags.get(option.name) or env.get(option.variable) or option.default
         source = option.flag if flags.get(option.name) else option.variable
-        values[option.name] = duration_ms(text, source) if option.kind == "duration" else text
+        values[option.name] = _READ[option.kind](text, source)
     values["config"] = _config(str(values["config"]))
     values["commit"] = values["commit"] or commit(env)
     settings = Settings(
@@ -110,6 +118,18 @@ def load(flags: Mapping[str, str | None] | None = None, env: Mapping[str, str] |
     )
     _check(settings)
     return settings
+
+
+_READ = {
+    "text": lambda text, _source: text,
+    "duration": duration_ms,
+    "switch": lambda text, _source: is_on(text),
+}
+
+
+def is_on(text: str) -> bool:
+    """Tell whether a switch's text means yes."""
+    return text.strip().lower() in {"1", "true", "yes", "on"}
 
 
 def commit(env: Mapping[str, str]) -> str:

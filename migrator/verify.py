@@ -1,20 +1,40 @@
-"""Verify: the schema after the run and this release's needs in, a yes or a Refused out."""
+"""Verify: the schema after the run and this release's contract in, a yes or a Refused out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator import ledger
+from migrator import catalog, contract, releases
+from migrator.contract import ERROR
 from migrator.errors import Refused
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from migrator.connect import Control
+    from migrator.contract import Contract
+    from migrator.guard import Deferred
+
+
+def serves(connection: Connection, needed: Contract, app_role: str | None, deferred: Deferred | None) -> None:
+    """Pass a schema that satisfies this release's contract; else raise Refused with what is missing and the cure."""
+    there = catalog.read(connection, needed.relations, app_role=app_role)
+    broken = [need for need in contract.broken(needed, there) if need.severity == ERROR]
+    if not broken:
+        return
+    if deferred:
+        cure = f"it needs what is held back: {deferred.message}; retire that release first, or write the change so that both can run"
+    else:
+        cure = broken[0].cure
+    raise Refused(
+        f"the schema does not serve this release: {broken[0]}", cure, details=tuple(f"missing: {need}" for need in broken)
+    )
 
 
 def ahead(control: Control, unknown: tuple[str, ...], digest: str | None) -> None:
     """Pass a database that is ahead of this image if the ledger shows it serves this release; else raise Refused."""
     names = ", ".join(unknown)
-    if digest is None or not ledger.is_recorded(control, digest):
+    if digest is None or not releases.is_recorded(control, digest):
         raise Refused(
             f"the database is at {names}, which this image does not have, and its ledger does not show this release",
             "deploy an image that holds this revision, or one of a release the ledger knows (`migrator status`)",

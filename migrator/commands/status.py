@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator import environment, ledger, release, run
+from migrator import environment, ledger, release, releases, run
 from migrator.commands.plan import look
 from migrator.errors import EXIT_DONE
 
@@ -25,7 +25,7 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         has_ledger = ledger.version(means.control) > 0
         runs = ledger.last_runs(means.control, RUNS) if has_ledger else []
         digest = release.of_project(project)
-        served = bool(has_ledger and digest and ledger.is_recorded(means.control, digest))
+        served = bool(has_ledger and digest and releases.is_recorded(means.control, digest))
         live = ledger.live_instances(means.control, settings.retention_ms)
     at = ", ".join(made.heads) or "base"
     report.data |= {
