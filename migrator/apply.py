@@ -164,7 +164,9 @@ class Applier:
         """
         connection = self._context.connection
         name = scalar(
-            connection, "SELECT oid::regclass::text FROM pg_class WHERE oid = :oid AND relkind IN ('r', 'p', 'm')", oid=relation
+            connection,
+            "SELECT oid::regclass::text FROM pg_class WHERE oid = :oid AND relkind IN ('r', 'p', 'm')",
+            oid=relation,
         )
         if name is None:
             return
@@ -182,10 +184,14 @@ class Applier:
         if state in {LOCK_NOT_AVAILABLE, DEADLOCK}:
             return _Missed()
         if state == CANCELED and self._watch.hit_deadline:
-            return Busy(f"{step.label}: not done at the deadline, so it was cancelled", "give the run more time with --deadline")
+            return Busy(
+                f"{step.label}: not done at the deadline, so it was cancelled", "give the run more time with --deadline"
+            )
         if self._session.is_lost:
             return connect.lost(self._means.control.where)
-        return StepFailed(f"{step.label}: {_one_line(error)}", _cure(state, self._means.settings), details=_place(error, step))
+        return StepFailed(
+            f"{step.label}: {_one_line(error)}", _cure(state, self._means.settings), details=_place(error, step)
+        )
 
 
 def _only_vacuum(blocked: Blocked | None, tries: _Tries) -> bool:

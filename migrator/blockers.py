@@ -28,8 +28,16 @@ TELL_AFTER_S = 1.0
 TELL_EVERY_S = 10.0
 
 # https://www.postgresql.org/docs/current/explicit-locking.html, table 13.2
-_MODES = ("AccessShare", "RowShare", "RowExclusive", "ShareUpdateExclusive", "Share", "ShareRowExclusive",
-          "Exclusive", "AccessExclusive")
+_MODES = (
+    "AccessShare",
+    "RowShare",
+    "RowExclusive",
+    "ShareUpdateExclusive",
+    "Share",
+    "ShareRowExclusive",
+    "Exclusive",
+    "AccessExclusive",
+)
 _CONFLICTS = {
     "AccessShare": "7", "RowShare": "67", "RowExclusive": "4567", "ShareUpdateExclusive": "34567",
     "Share": "23567", "ShareRowExclusive": "234567", "Exclusive": "1234567", "AccessExclusive": "01234567",
@@ -154,7 +162,9 @@ class Waiting:
         """End sessions in the way, if the operator asked for it and the time is up."""
         if self.terminate_after_s and waited_s >= self.terminate_after_s:
             for pid, _ in holders:
-                self.tell(f"ended      pid {pid}, which held a needed lock for more than {self.terminate_after_s:.0f} s")
+                self.tell(
+                    f"ended      pid {pid}, which held a needed lock for more than {self.terminate_after_s:.0f} s"
+                )
                 self.control.rows("SELECT pg_terminate_backend(%s)", (pid,))
 
     def _pause(self, seconds: float) -> None:

@@ -57,7 +57,8 @@ def address(url: str, variable: str = "MIGRATOR_DATABASE_URL") -> Address:
     """Return where a URL points; raise Usage when it is no PostgreSQL URL. Never echoes the URL."""
     if not url:
         raise Usage(
-            "no database URL is set", "set MIGRATOR_DATABASE_URL (or DATABASE_URL) to postgresql://user:…@host:port/name"
+            "no database URL is set",
+            "set MIGRATOR_DATABASE_URL (or DATABASE_URL) to postgresql://user:…@host:port/name",
         )
     if not _SCHEME.match(url):
         raise Usage(f"{variable} is not a PostgreSQL URL", "it has to begin with postgresql://")
@@ -91,7 +92,9 @@ def open_connection(where: Address, timeout_s: float) -> psycopg2.extensions.con
     )
 
 
-def wait(where: Address, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> psycopg2.extensions.connection:
+def wait(
+    where: Address, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]
+) -> psycopg2.extensions.connection:
     """Connect as soon as the database answers; raise Unreachable at the deadline, Usage where waiting is no use."""
     first = True
     pause = 0.1
@@ -188,7 +191,9 @@ def control(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: 
 def _look(connection: Control, settings: Settings) -> None:
     """Refuse a server that cannot be migrated; set the session's own limits."""
     if connection.server_version < OLDEST_SERVER:
-        raise Refused(f"PostgreSQL {connection.server_version // 10000} is too old", "the migrator works on 12 and newer")
+        raise Refused(
+            f"PostgreSQL {connection.server_version // 10000} is too old", "the migrator works on 12 and newer"
+        )
     replica, read_only = connection.row(
         "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool"
     )

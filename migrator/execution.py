@@ -62,7 +62,9 @@ class Execution:
             try:
                 migrate(**arguments)
             except SystemExit as error:
-                raise StepFailed(f"{self.step.label} calls exit({error.code})", "let it raise an error instead") from None
+                raise StepFailed(
+                    f"{self.step.label} calls exit({error.code})", "let it raise an error instead"
+                ) from None
             finally:
                 self._active = False
 
@@ -101,7 +103,9 @@ class Execution:
             return False
         self._means.interrupt.check()
         if self._means.deadline.passed:
-            raise Busy(f"{self.step.label}: the deadline of the run has passed", "give the run more time with --deadline")
+            raise Busy(
+                f"{self.step.label}: the deadline of the run has passed", "give the run more time with --deadline"
+            )
         statement = statements.parse(sql)
         if statement.ends_transaction:
             raise StepFailed(
@@ -143,7 +147,9 @@ class Execution:
         cursor.execute(f"SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms}")
         if statement.creates_index and maybe_done:
             drop_if_invalid(cursor, statement.creates_index)
-        ours = statement.creates_index if statement.creates_index and not exists(cursor, statement.creates_index) else None
+        ours = (
+            statement.creates_index if statement.creates_index and not exists(cursor, statement.creates_index) else None
+        )
         ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=True)
         try:
             with self._watch.statement(self.step.label, patient=statement.patient):

@@ -40,9 +40,7 @@ SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l
 
 
 @contextlib.contextmanager
-def held(
-    control: Control, wait: Deadline, interrupt: Interrupt, tell: Callable[[str], None]
-) -> Iterator[None]:
+def held(control: Control, wait: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock while the block runs; raise Busy, naming the holder, when it is not free in time.
 
     Polled: a session blocked inside pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY

@@ -48,7 +48,13 @@ class Report:
             "class": type(error).__name__, "message": error.message, "cure": error.cure, "details": list(error.details),
         }  # fmt: skip
         if self.as_json:
-            document = {"format": FORMAT, "verb": self.verb, "outcome": error.word, "exit_code": error.code, **self.data}
+            document = {
+                "format": FORMAT,
+                "verb": self.verb,
+                "outcome": error.word,
+                "exit_code": error.code,
+                **self.data,
+            }
             _write(sys.stdout, json.dumps(document, default=str, indent=2))
         cure = f" Cure: {error.cure}." if error.cure else ""
         _write(sys.stderr, f"{error.word}: {error.message}.{cure} (exit {error.code}; {error.again})")

@@ -55,7 +55,12 @@ class Session:
 
         self.context.connection.execute(
             sa.text(_RESTORE),
-            {"search_path": self._search_path, "role": self._role, "lock": f"{lock_ms}ms", "statement": f"{statement_ms}ms"},
+            {
+                "search_path": self._search_path,
+                "role": self._role,
+                "lock": f"{lock_ms}ms",
+                "statement": f"{statement_ms}ms",
+            },
         )
 
     @property

@@ -21,7 +21,9 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     project = environment.load(settings)
     findings: list[str] = []
     if models_copy.differs(project):
-        findings.append(f"{project.models} is not the copy of {models_copy.source(project)}; `migrator revision` refreshes it")
+        findings.append(
+            f"{project.models} is not the copy of {models_copy.source(project)}; `migrator revision` refreshes it"
+        )
     heads = plan.alembic_says(project.script.get_heads)
     if len(heads) > 1:
         findings.append(f"{len(heads)} heads: {', '.join(heads)}; join them with `migrator revision --merge`")
@@ -36,7 +38,9 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         report.line(f"finding    {finding}")
     if findings:
         raise Refused(f"{len(findings)} checks did not hold", findings[0])
-    return report.finish(EXIT_DONE, "done", f"done: all checks hold at {', '.join(heads) or 'base'}; nothing was changed")
+    return report.finish(
+        EXIT_DONE, "done", f"done: all checks hold at {', '.join(heads) or 'base'}; nothing was changed"
+    )
 
 
 def _seals(settings: Settings, project: Project, report: Report) -> None:
@@ -62,7 +66,9 @@ def _drift(settings: Settings, project: Project, report: Report) -> list[str]:
         own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
         quiet = Report(quiet=True)
         with run.connected(own, quiet) as means:
-            run.migrate(means, project, "upgrade", lambda script, now: plan.upgrade_steps(script, now, "head"), report=quiet)
+            run.migrate(
+                means, project, "upgrade", lambda script, now: plan.upgrade_steps(script, now, "head"), report=quiet
+            )
             engine = run.connect.migrating_engine(means.control.where, own)
             project.config.attributes[road.COMPARE] = True
             environment.inside(project, work, connect=engine.connect, reads=True)

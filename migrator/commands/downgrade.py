@@ -24,15 +24,21 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         if not arguments.yes:
             _refuse_under_a_live_app(means)
         outcome = run.migrate(
-            means, project, "downgrade", lambda script, heads: plan.downgrade_steps(script, heads, arguments.revision),
+            means,
+            project,
+            "downgrade",
+            lambda script, heads: plan.downgrade_steps(script, heads, arguments.revision),
             report=report,
         )
     if outcome.ahead:
         raise Refused(
-            f"the database is at {', '.join(outcome.ahead)}, which has no file here", "check out the commit that holds it"
+            f"the database is at {', '.join(outcome.ahead)}, which has no file here",
+            "check out the commit that holds it",
         )
     at = ", ".join(outcome.heads_after) or "base"
-    return report.finish(EXIT_DONE, "done", f"done: {len(outcome.applied)} reverted, the database is at {at} (safe to run again)")
+    return report.finish(
+        EXIT_DONE, "done", f"done: {len(outcome.applied)} reverted, the database is at {at} (safe to run again)"
+    )
 
 
 def _refuse_under_a_live_app(means: Means) -> None:

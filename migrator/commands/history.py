@@ -23,10 +23,16 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     report.data["steps"] = steps
     for item in steps:
         word = _WORDS[item["direction"]] if item["state"] == "finished" else "started"
-        took = f"{item['duration_ms']} ms, waited {item['waited_ms']} ms" if item["duration_ms"] is not None else "not timed"
+        took = (
+            f"{item['duration_ms']} ms, waited {item['waited_ms']} ms"
+            if item["duration_ms"] is not None
+            else "not timed"
+        )
         report.line(
             f"{word:<10} {item['started']:%Y-%m-%d %H:%M:%S}   {item['revision']:<14} {took:<26} "
             f"commit {(item['commit'] or 'unknown')[:12]:<12}   {item['message'] or ''}".rstrip()
         )
-    text = f"done: {len(steps)} entries" if steps else "done: the ledger is empty; nothing was applied by the migrator yet"
+    text = (
+        f"done: {len(steps)} entries" if steps else "done: the ledger is empty; nothing was applied by the migrator yet"
+    )
     return report.finish(EXIT_DONE, "done", text)

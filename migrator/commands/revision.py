@@ -94,13 +94,17 @@ def _tell(report: Report, project: Project, paths: list[Path]) -> int:
     review = autogenerate.review(project.config) if paths else ()
     report.data |= {"files": [str(path) for path in paths], "review": list(review)}
     if not paths:
-        return report.finish(EXIT_DONE, "nothing", "done: the migrations already lead to the models; nothing was written")
+        return report.finish(
+            EXIT_DONE, "nothing", "done: the migrations already lead to the models; nothing was written"
+        )
     for path in paths:
         report.line(f"wrote      {_relative(path)}")
     for line in review:
         report.line(f"review     {line}")
     return report.finish(
-        EXIT_DONE, "done", f"done: {len(paths)} written; read {'it' if len(paths) == 1 else 'them'}, then commit models and revisions together"
+        EXIT_DONE,
+        "done",
+        f"done: {len(paths)} written; read {'it' if len(paths) == 1 else 'them'}, then commit models and revisions together",
     )
 
 

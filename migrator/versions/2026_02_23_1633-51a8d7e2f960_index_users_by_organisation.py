@@ -15,9 +15,7 @@ depends_on = None
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        op.create_index(
-            op.f("ix_users_organisation_id"), "users", ["organisation_id"], postgresql_concurrently=True
-        )
+        op.create_index(op.f("ix_users_organisation_id"), "users", ["organisation_id"], postgresql_concurrently=True)
 
 
 def downgrade() -> None:
