@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 REPORT = text(
     "INSERT INTO migrator.instance (id, release, commit, host) VALUES (:id, :release, :commit, :host)"
-    " ON CONFLICT (id) DO UPDATE SET seen = now()"
+    " ON CONFLICT (id) DO UPDATE SET seen = now(), ended = NULL"
 )
-SIGN_OFF = text("DELETE FROM migrator.instance WHERE id = :id")
+# Ended, not deleted: that somebody ever reported tells the migrator that no app here keeps silent.
+SIGN_OFF = text("UPDATE migrator.instance SET ended = now() WHERE id = :id")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ CREATE SCHEMA migrator;
 CREATE TABLE migrator.release (digest text PRIMARY KEY, commit text, recorded timestamptz NOT NULL DEFAULT now(),
     contract jsonb, broken_by text, broken_at timestamptz);
 CREATE TABLE migrator.instance (id uuid PRIMARY KEY, release text NOT NULL, commit text, host text,
-    started timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now());
+    started timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now(), ended timestamptz);
 """
 RIGHTS = f"""
 GRANT USAGE ON SCHEMA migrator TO {ROLE};
@@ -86,7 +86,7 @@ class Database:
         self.execute("UPDATE migrator.release SET broken_by = %s, broken_at = now()", revision)
 
     def instances(self):
-        return self.execute("SELECT id::text, release, commit, host, started, seen FROM migrator.instance")
+        return self.execute("SELECT id::text, release, commit, host, started, seen FROM migrator.instance WHERE ended IS NULL")
 
 
 def listening_socket():
@@ -183,6 +183,8 @@ class Network:
         self._listener = listening_socket()
         self.url = target.set(host="127.0.0.1", port=self._listener.getsockname()[1]).render_as_string(False)
         self._whole = True
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._ends = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -193,11 +195,17 @@ class Network:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def freeze(self):
+        """Carry nothing more, and end nothing: the peer is there and silent."""
+        self._flowing.clear()
+
     def mend(self):
         self._whole = True
+        self._flowing.set()
 
     def close(self):
         self.cut()
+        self._flowing.set()
         # A listener that is only closed goes on in accept() of the other thread.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -215,12 +223,12 @@ class Network:
             self._ends += [near, far]
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
-    @staticmethod
-    def _carry(near, far):
+    def _carry(self, near, far):
         with near, far:
             while True:
                 try:
                     for end in select.select([near, far], [], [])[0]:
+                        self._flowing.wait()
                         data = end.recv(65536)
                         if not data:
                             return
