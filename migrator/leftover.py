@@ -38,8 +38,12 @@ def running_pid(data: Path) -> int | None:
     lines = pid_file(data)
     if len(lines) >= NAMED and lines[0].isdecimal():
         command = _command_line(int(lines[0]))
-        if not command:
+        if not command and not _exists(int(lines[0])):
             return None  # PostgreSQL sees this itself, and looks for backends that outlived their server
+        if not command:
+            # Killed, and its parent has not asked for it yet: PostgreSQL would take it for alive. Its backends are
+            # given the moment they need to notice.
+            time.sleep(1)
         if "postgres" in command and lines[1] in command:
             return int(lines[0])
     # Cut short by a crash, or the number belongs to another process since, which PostgreSQL would take for its own.
@@ -53,6 +57,17 @@ def pid_file(data: Path) -> list[str]:
         return (data / "postmaster.pid").read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return []
+
+
+def _exists(pid: int) -> bool:
+    """Whether the number is in use, be it by a process that ended and waits for its parent."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _command_line(pid: int) -> str:
