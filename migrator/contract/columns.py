@@ -52,19 +52,17 @@ def _type(place: Place, column: Column, there: Offered, before: Offered | None) 
         else:
             yield from _labels(place, column, there.named.labels, before)
         return
-    if column.labels is not None:
-        if there.type.endswith("[]") or not types.holds_labels(column.labels, there.type):
-            yield need("column-type", place, f"{column.type} ({', '.join(column.labels)})", there.type)
-        elif before is None or before.type != there.type:
-            yield need(
-                "label-unknown", place, f"one of {', '.join(column.labels)}", f"{there.type}, which may hold anything"
-            )
-        return
     known, now = column.underlying or column.type, there.type
     if there.named and there.named.underlying is not None and not there.type.endswith("[]"):
         now = there.named.underlying
         if there.named.checks and column.type != there.type and (before is None or before.type != there.type):
             yield need("new-limit", place, "its writes accepted as before", f"the domain {there.type} with a CHECK")
+    if column.labels is not None:
+        if column.type.endswith("[]") or not types.holds_labels(column.labels, now):
+            yield need("column-type", place, f"{column.type} ({', '.join(column.labels)})", there.type)
+        elif before is None or before.type != there.type:
+            yield need("label-unknown", place, f"one of {', '.join(column.labels)}", f"{there.type}, which may hold anything")
+        return
     if not (types.widens(known, now) or types.widens(column.type, there.type)):
         yield need("column-type", place, column.type, there.type)
     elif known == "json" and now == "jsonb" and (before is None or before.type != there.type):

@@ -84,7 +84,7 @@ class Contract:
                     f"a release contract of format {version} is recorded; this migrator knows formats up to {FORMAT}",
                     "run the migrator image of the newer release, or a later one",
                 )
-            if version != FORMAT:
+            if type(version) is not int or version != FORMAT:
                 raise ValueError(version)
             return cls(
                 tables=tuple(_table(entry) for entry in body["tables"]),
