@@ -1,6 +1,7 @@
 """The two built images: what is in them, as whom they run, and what they refuse."""
 
 import json
+import time
 
 import pytest
 
@@ -116,3 +117,17 @@ def test_stock_alembic_reads_the_history_in_the_image(engine, images):
     args = ("--rm", *LOCKED_DOWN, "--workdir=/srv/migrator", images.migrator, "alembic", "heads")
     done = engine.docker("run", *args)
     assert done.stdout.strip().endswith("(head)")
+
+
+def test_a_stop_reaches_the_migrator_and_ends_it_at_once(engine, images):
+    url = "postgresql://migrator@127.0.0.1:9/lockstep"
+    options = ("--detach", *LOCKED_DOWN, "--env", f"MIGRATOR_DATABASE_URL={url}")
+    container = engine.docker("run", *options, images.migrator).stdout.strip()
+    try:
+        while "waiting" not in engine.docker("logs", container).stdout:
+            assert engine.inspect(container)["State"]["Running"]
+            time.sleep(0.1)
+        engine.docker("stop", "--time=30", container)
+        assert engine.inspect(container)["State"]["ExitCode"] == 143
+    finally:
+        engine.docker("rm", "--force", container)
