@@ -28,25 +28,40 @@ def of_file(path: Path) -> str:
 def of_source(source: bytes, name: str = "revision") -> str:
     """Return 'ast1:' and a digest of the normalised syntax tree."""
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise StepFailed(f"{name} is not valid Python: {error}", "correct the file") from None
-    return "ast1:" + hashlib.sha256(_written(tree).encode("utf-8", "surrogatepass")).hexdigest()
+        written = _written(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        text = " ".join(str(error).split())
+        raise StepFailed(f"{name} is not valid Python: {text}", "correct the file") from None
+    return "ast1:" + hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _written(node: object) -> str:
     if isinstance(node, ast.AnnAssign) and node.value is not None:
         node = ast.Assign(targets=[node.target], value=node.value)  # an annotation means nothing when it runs
     if isinstance(node, ast.AST):
-        fields = (
-            f"{name}={_written(_without_docstring(node, name, value))}"
-            for name, value in ast.iter_fields(node)
-            if name not in _IGNORED_FIELDS and value is not None and value != []
-        )
-        return f"{type(node).__name__}({','.join(fields)})"
+        fields = ((name, _written(_without_docstring(node, name, value))) for name, value in ast.iter_fields(node)
+                  if name not in _IGNORED_FIELDS and value is not None)  # fmt: skip
+        return f"{type(node).__name__}({','.join(f'{name}={text}' for name, text in fields if text != '[]')})"
     if isinstance(node, list):
-        return "[" + ",".join(_written(item) for item in node if not _is_noise(item)) + "]"
+        return "[" + ",".join(_in_order(node)) + "]"
     return f"{type(node).__name__}:{node!r}"
+
+
+def _in_order(nodes: list[object]) -> list[str]:
+    """Return the items of a list, without noise, neighbouring imports sorted: a formatter moves them."""
+    if nodes and isinstance(nodes[0], ast.alias):
+        return sorted(map(_written, nodes))
+    written: list[str] = []
+    imports: list[str] = []
+    for node in nodes:
+        if _is_noise(node):
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(_written(node))
+            continue
+        written += [*sorted(imports), _written(node)]
+        imports = []
+    return written + sorted(imports)
 
 
 def _without_docstring(node: ast.AST, name: str, value: object) -> object:
@@ -64,6 +79,11 @@ def _is_noise(node: object) -> bool:
     """Tell whether a statement does nothing when the file runs: imports for annotations, bare annotations, pass."""
     if isinstance(node, ast.ImportFrom):
         return node.module in _TYPING_MODULES
+    if isinstance(node, ast.Import):
+        return all(item.name in _TYPING_MODULES for item in node.names)
+    if isinstance(node, ast.If):
+        guard = node.test.attr if isinstance(node.test, ast.Attribute) else getattr(node.test, "id", "")
+        return guard == "TYPE_CHECKING" and not node.orelse
     if isinstance(node, ast.AnnAssign):
         return node.value is None
     return isinstance(node, ast.Pass)

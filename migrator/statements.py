@@ -11,7 +11,17 @@ from typing import Any
 # SQLAlchemy hands the driver's placeholders over; the grammar knows only $1.
 _PLACEHOLDER = re.compile(r"%\((?:[^)]+)\)s|%s")
 _READS = {"VariableShowStmt", "VariableSetStmt", "ExplainStmt", "SelectStmt"}
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+_WRITES = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
+# In this order: what may hold a quote that opens no literal comes first. An end may be missing: the server cuts texts.
+_TOKEN = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|$)            # comments
+    |(?P<name>"(?:[^"]|"")*(?:"|$))       # quoted names, which stay
+    |\$(?P<tag>[^\W\d]\w*)?\$.*?(?:\$(?(tag)(?P=tag))\$|$)
+    |\b[eE]'(?:[^'\\]|''|\\.)*(?:'|$)
+    |'(?:[^']|'')*(?:'|$)
+    |\b\d+(?:\.\d+)?\b""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,13 @@ def parse(sql: str) -> Statement:
 
 def masked(sql: str, width: int = 80) -> str:
     """Return a statement of somebody else in one short line with its literals taken out: they may be secrets."""
-    return shortened(_LITERAL.sub("?", sql), width)
+    return shortened(_TOKEN.sub(_without_literal, sql), width)
+
+
+def _without_literal(token: re.Match[str]) -> str:
+    if token["name"]:
+        return token[0]
+    return "" if token[0].startswith(("--", "/*")) else "?"
 
 
 def shortened(sql: str, width: int = 100) -> str:
@@ -77,8 +93,14 @@ def _nodes(sql: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _reads(kind: str, body: dict[str, Any]) -> bool:
-    writes = "intoClause" in body or "withClause" in body or body.get("lockingClause")
-    return kind in _READS and not writes
+    return kind in _READS and "intoClause" not in body and not _holds(body, _WRITES)
+
+
+def _holds(node: Any, kinds: set[str]) -> bool:
+    """Tell whether a node of one of these kinds is anywhere below: WITH may hold a DELETE, EXPLAIN ANALYZE runs one."""
+    if isinstance(node, dict):
+        return any(key in kinds or _holds(value, kinds) for key, value in node.items())
+    return isinstance(node, list) and any(_holds(item, kinds) for item in node)
 
 
 def _ends_transaction(kind: str, body: dict[str, Any]) -> bool:

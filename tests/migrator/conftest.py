@@ -15,7 +15,11 @@ def undisturbed():
     """Take back what an env.py that nobody here wrote does to logging and to the import path."""
     root = logging.getLogger()
     handlers, level, path = root.handlers[:], root.level, sys.path[:]
-    loggers = {name: (item.level, item.disabled) for name, item in root.manager.loggerDict.items() if isinstance(item, logging.Logger)}
+    loggers = {
+        name: (item.level, item.disabled)
+        for name, item in root.manager.loggerDict.items()
+        if isinstance(item, logging.Logger)
+    }
     yield
     root.handlers[:], sys.path[:] = handlers, path
     root.setLevel(level)
