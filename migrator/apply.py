@@ -46,7 +46,7 @@ class Applied:
     resumed: bool
 
 
-class _Missed(Exception):  # noqa: N818 - not an error: the signal to try again
+class _Missed(Exception):
     """A try did not get its lock, or lost a deadlock."""
 
 

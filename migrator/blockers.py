@@ -77,7 +77,8 @@ class Blocker:
     def __str__(self) -> str:
         """Return 'pid 4711 (psql, idle in transaction, for 9.8 s): select …' with literals masked."""
         age = f", for {self.age_s:.1f} s" if self.age_s is not None else ""
-        who = f"pid {self.pid or 'none: a prepared transaction'} ({self.application or 'no application name'}, {self.state}{age})"
+        pid = f"pid {self.pid}" if self.pid else "a prepared transaction"
+        who = f"{pid} ({self.application or 'no application name'}, {self.state}{age})"
         return f"{who}: {masked(self.query)}" if self.query else who
 
 

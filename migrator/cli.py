@@ -1,4 +1,7 @@
-"""Command line: argv in, one verb run, its exit code out. The only place that parses, and the only one that turns errors into exits."""
+"""Command line: argv in, one verb run, its exit code out.
+
+The only place that parses, and the only one that turns errors into exits.
+"""
 
 from __future__ import annotations
 
@@ -43,35 +46,81 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _common(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--json", action="store_true", default=_switch("MIGRATOR_JSON"), help="print one JSON document (env: MIGRATOR_JSON)")
-    sub.add_argument("--debug", action="store_true", default=_switch("MIGRATOR_DEBUG"), help="show tracebacks (env: MIGRATOR_DEBUG)")
+    sub.add_argument(
+        "--json",
+        action="store_true",
+        default=_switch("MIGRATOR_JSON"),
+        help="print one JSON document (env: MIGRATOR_JSON)",
+    )
+    sub.add_argument(
+        "--debug", action="store_true", default=_switch("MIGRATOR_DEBUG"), help="show tracebacks (env: MIGRATOR_DEBUG)"
+    )
     for option in settings.OPTIONS:
         default = f"; default {option.default}" if option.default else ""
         text = f"{option.help} (env: {option.variable}{default})"
         if option.kind == "switch":
             sub.add_argument(option.flag, dest=option.name, action="store_const", const="yes", help=text)
         else:
-            sub.add_argument(option.flag, dest=option.name, metavar="TIME" if option.kind == "duration" else "TEXT", help=text)
+            sub.add_argument(
+                option.flag, dest=option.name, metavar="TIME" if option.kind == "duration" else "TEXT", help=text
+            )
 
 
 def _own(verb: str, sub: argparse.ArgumentParser) -> None:
     if verb == "upgrade":
-        sub.add_argument("revision", nargs="?", default=os.environ.get("MIGRATOR_TARGET", "head"), help="target (env: MIGRATOR_TARGET; default head)")
-        sub.add_argument("--accept-edited", metavar="REV", default=os.environ.get("MIGRATOR_ACCEPT_EDITED"), help="record the new seal of an applied revision that was edited (env: MIGRATOR_ACCEPT_EDITED)")
-        sub.add_argument("--deferred-only", action="store_true", default=_switch("MIGRATOR_DEFERRED_ONLY"), help="apply only what an earlier run held back; for a nightly job (env: MIGRATOR_DEFERRED_ONLY)")
+        sub.add_argument(
+            "revision",
+            nargs="?",
+            default=os.environ.get("MIGRATOR_TARGET", "head"),
+            help="target (env: MIGRATOR_TARGET; default head)",
+        )
+        sub.add_argument(
+            "--accept-edited",
+            metavar="REV",
+            default=os.environ.get("MIGRATOR_ACCEPT_EDITED"),
+            help="record the new seal of an applied revision that was edited (env: MIGRATOR_ACCEPT_EDITED)",
+        )
+        sub.add_argument(
+            "--deferred-only",
+            action="store_true",
+            default=_switch("MIGRATOR_DEFERRED_ONLY"),
+            help="apply only what an earlier run held back; for a nightly job (env: MIGRATOR_DEFERRED_ONLY)",
+        )
     elif verb == "downgrade":
         sub.add_argument("revision", help="target: -1, a revision, or base")
-        sub.add_argument("--yes", action="store_true", default=_switch("MIGRATOR_YES"), help="go on although the app is in session (env: MIGRATOR_YES)")
-    elif verb in {"plan"}:
+        sub.add_argument(
+            "--yes",
+            action="store_true",
+            default=_switch("MIGRATOR_YES"),
+            help="go on although the app is in session (env: MIGRATOR_YES)",
+        )
+    elif verb == "plan":
         sub.add_argument("revision", nargs="?", default="head", help="target; default head")
     elif verb == "history":
-        sub.add_argument("--limit", type=int, default=50, help="how many entries to show; default 50 (env: MIGRATOR_LIMIT)")
+        sub.add_argument(
+            "--limit", type=int, default=50, help="how many entries to show; default 50 (env: MIGRATOR_LIMIT)"
+        )
     elif verb == "sql":
         sub.add_argument("range", nargs="?", default="head", metavar="FROM:TO", help="which revisions; default all")
     elif verb == "revision":
-        sub.add_argument("-m", "--message", default=os.environ.get("MIGRATOR_MESSAGE"), help="what changes, in a few words (env: MIGRATOR_MESSAGE)")
-        sub.add_argument("--empty", action="store_true", default=_switch("MIGRATOR_EMPTY"), help="write an empty revision to fill in (env: MIGRATOR_EMPTY)")
-        sub.add_argument("--merge", action="store_true", default=_switch("MIGRATOR_MERGE"), help="join several heads into one (env: MIGRATOR_MERGE)")
+        sub.add_argument(
+            "-m",
+            "--message",
+            default=os.environ.get("MIGRATOR_MESSAGE"),
+            help="what changes, in a few words (env: MIGRATOR_MESSAGE)",
+        )
+        sub.add_argument(
+            "--empty",
+            action="store_true",
+            default=_switch("MIGRATOR_EMPTY"),
+            help="write an empty revision to fill in (env: MIGRATOR_EMPTY)",
+        )
+        sub.add_argument(
+            "--merge",
+            action="store_true",
+            default=_switch("MIGRATOR_MERGE"),
+            help="join several heads into one (env: MIGRATOR_MERGE)",
+        )
 
 
 def _switch(variable: str) -> bool:
@@ -96,7 +145,9 @@ def main(argv: list[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one
         if debug:
             traceback.print_exc()
-        bug = MigratorError(f"{type(error).__name__}: {' '.join(str(error).split())}", "run again with --debug and report it")
+        bug = MigratorError(
+            f"{type(error).__name__}: {' '.join(str(error).split())}", "run again with --debug and report it"
+        )
         bug.word = "bug"
         bug.code = EXIT_BUG
         bug.again = "what was committed stays, the rest was rolled back"

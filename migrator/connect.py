@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from migrator.settings import Settings
 
 OLDEST_SERVER = 120000
+HAS_CONNECTION_CHECK = 140000
 CONNECT_TIMEOUT_S = 5
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+psycopg2)?://")
 
@@ -217,7 +218,7 @@ def limits(settings: Settings, server_version: int, statement_timeout: str | Non
         "statement_timeout": statement_timeout or f"{settings.statement_timeout_ms}ms",
         "idle_in_transaction_session_timeout": f"{settings.idle_timeout_ms}ms",
     }
-    if server_version >= 140000:
+    if server_version >= HAS_CONNECTION_CHECK:
         sets["client_connection_check_interval"] = "1s"
     return " ".join(f"SET {key} = '{value}';" for key, value in sets.items())
 

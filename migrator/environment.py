@@ -59,7 +59,7 @@ def load(settings: Settings) -> Project:
 
 
 def _for_env(url: str) -> str:
-    """Return the URL as a foreign env.py is to see it, its driver named: SQLAlchemy 2.1 would take psycopg 3 by itself."""
+    """Return the URL as a foreign env.py is to see it: unnamed, the driver of SQLAlchemy 2.1 would be psycopg 3."""
     return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg2://", url)
 
 
@@ -85,7 +85,7 @@ def inside(project: Project, work: Work, *, connect: Callable[[], Any] | None = 
     if not called:
         raise Refused(
             "env.py never called context.run_migrations()",
-            "asynchronous templates and ones with several databases are not supported; migrate them with Alembic itself",
+            "asynchronous templates and ones for several databases are not supported; run Alembic itself on them",
         )
 
 
@@ -117,7 +117,7 @@ def take_over(context: Any, work: Callable[[dict[str, Any]], None]) -> None:
     if context._in_external_transaction:  # noqa: SLF001 - Alembic keeps it private, and silently gives up its own transactions
         raise Refused(
             "env.py hands over a connection that is already in a transaction",
-            "call context.configure() before anything runs on the connection: each revision needs a transaction of its own",
+            "call context.configure() before anything runs on it: each revision needs a transaction of its own",
         )
     alembic_run = context.run_migrations
 

@@ -1,4 +1,4 @@
-"""Execution: one revision's statements in, each run under the right limits, counted, and resumed where a run was cut off.
+"""Execution: one revision's statements in, each run under the right limits, counted, and resumed after a cut.
 
 Inside the revision's transaction PostgreSQL itself gives all or nothing. Outside of it (`autocommit_block`) each
 statement's begin and end are written to the ledger, so that after a kill exactly one statement is uncertain.

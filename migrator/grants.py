@@ -1,4 +1,4 @@
-"""Grants: the app's role in, the rights it needs and no others out: rows of the app's tables, its reports in the ledger."""
+"""Grants: the app's role in; the rights it needs out: rows of its tables, its reports in the ledger, no more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ SELECT format('GRANT %%s ON %%s %%s TO %%s', p.rights, CASE c.relkind WHEN 'S' T
                      ELSE 'SELECT, INSERT, UPDATE, DELETE' END AS rights) p
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.relname <> 'alembic_version'
    AND pg_has_role(c.relowner, 'USAGE')
-   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+   AND NOT EXISTS (SELECT 1 FROM pg_depend d
+                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
    AND EXISTS (SELECT 1 FROM unnest(string_to_array(p.rights, ', ')) AS r (one)
                WHERE NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(%(role)s, c.oid, r.one)
                                         ELSE has_table_privilege(%(role)s, c.oid, r.one) END)
@@ -32,8 +33,10 @@ SELECT format('GRANT %%s ON %%s %%s TO %%s', p.rights, CASE c.relkind WHEN 'S' T
 _LEDGER_LACKING = """
 SELECT format('GRANT %%s ON %%s TO %%s', p.rights, c.oid::regclass, quote_ident(%(role)s))
   FROM pg_class c
- CROSS JOIN LATERAL (SELECT CASE c.relname WHEN 'instance' THEN 'SELECT, INSERT, UPDATE, DELETE' ELSE 'SELECT' END AS rights) p
- WHERE c.relnamespace = 'migrator'::regnamespace AND c.relkind = 'r' AND c.relname IN ('instance', 'release', 'run', 'step')
+ CROSS JOIN LATERAL (SELECT CASE c.relname WHEN 'instance' THEN 'SELECT, INSERT, UPDATE, DELETE'
+                     ELSE 'SELECT' END AS rights) p
+ WHERE c.relnamespace = 'migrator'::regnamespace AND c.relkind = 'r'
+   AND c.relname IN ('instance', 'release', 'run', 'step')
    AND EXISTS (SELECT 1 FROM unnest(string_to_array(p.rights, ', ')) AS r (one)
                WHERE NOT has_table_privilege(%(role)s, c.oid, r.one))"""
 
@@ -43,10 +46,13 @@ SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', n.nspname, %(role)s) FROM pg_n
 
 # New tables carry the app's rights from their first moment, inside the revision's own transaction.
 _DEFAULTS_LACKING = """
-SELECT format('ALTER DEFAULT PRIVILEGES IN SCHEMA %%I GRANT %%s ON %%s TO %%I', %(schema)s::text, d.rights, d.kind, %(role)s)
-  FROM (VALUES ('r', 'TABLES', 'SELECT, INSERT, UPDATE, DELETE', 4), ('S', 'SEQUENCES', 'USAGE, SELECT', 2)) AS d (type, kind, rights, number)
+SELECT format('ALTER DEFAULT PRIVILEGES IN SCHEMA %%I GRANT %%s ON %%s TO %%I',
+              %(schema)s::text, d.rights, d.kind, %(role)s)
+  FROM (VALUES ('r', 'TABLES', 'SELECT, INSERT, UPDATE, DELETE', 4), ('S', 'SEQUENCES', 'USAGE, SELECT', 2))
+    AS d (type, kind, rights, number)
  WHERE (SELECT count(*) FROM pg_default_acl a CROSS JOIN LATERAL aclexplode(a.defaclacl) e
-         WHERE a.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND a.defaclobjtype = d.type::"char"
+         WHERE a.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+           AND a.defaclobjtype = d.type::"char"
            AND a.defaclnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s)
            AND e.grantee = (SELECT oid FROM pg_roles WHERE rolname = %(role)s)) < d.number"""
 
@@ -87,7 +93,8 @@ def keep(means: Means) -> int:
 def _app_schema(control: Control) -> str:
     """Return the first schema of this role's own search path that exists (the control connection has set its own)."""
     rows = control.rows(
-        "SELECT n.nspname FROM unnest(string_to_array((SELECT reset_val FROM pg_settings WHERE name = 'search_path'), ',')) "
+        "SELECT n.nspname FROM unnest(string_to_array("
+        "(SELECT reset_val FROM pg_settings WHERE name = 'search_path'), ',')) "
         "WITH ORDINALITY AS p (name, place) JOIN pg_namespace n ON n.nspname = "
         "replace(btrim(p.name, ' \"'), '$user', current_user) ORDER BY p.place LIMIT 1"
     )

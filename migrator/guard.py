@@ -48,7 +48,7 @@ class Guard:
     """The contracts of one run."""
 
     def __init__(self, means: Means, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool) -> None:
-        """`unknown`: an app that never reported counts as live; `strict`: warnings defer too; `ignored`: nothing defers."""
+        """`unknown`: an app that never reported is live; `strict`: warnings defer too; `ignored`: nothing defers."""
         self._means, self._app_role = means, app_role
         self._unknown, self._strict, self._ignored = unknown, strict, ignored
         self._before: Catalog | None = None
@@ -62,7 +62,7 @@ class Guard:
         connection.rollback()
 
     def check(self, connection: Connection, step: Step) -> None:
-        """Compare every release's contract with the schema after the step; raise Deferred for a live one that breaks."""
+        """Compare every release with the schema after the step; raise Deferred for a live one that would break."""
         after = catalog.read(connection, None, app_role=self._app_role)
         found = self._judged(connection, after)
         broken = [release for release, needs in found if needs and not release.broken_by]
@@ -74,9 +74,13 @@ class Guard:
         )
         if objections and not self._ignored:
             raise Deferred(step, objections)
-        if newly := [release.digest for release, needs in found if release.recorded and needs and not release.broken_by]:
+        if newly := [
+            release.digest for release, needs in found if release.recorded and needs and not release.broken_by
+        ]:
             releases.mark_broken(connection, newly, step.revision)
-        if again := [release.digest for release, needs in found if release.recorded and not needs and release.broken_by]:
+        if again := [
+            release.digest for release, needs in found if release.recorded and not needs and release.broken_by
+        ]:
             releases.mark_served(connection, again)
         self._before = after
 

@@ -33,7 +33,8 @@ UPGRADES: tuple[str, ...] = (
     CREATE TABLE migrator.step (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         run bigint NOT NULL REFERENCES migrator.run (id),
-        revision text NOT NULL, direction text NOT NULL CHECK (direction IN ('up', 'down', 'stamp', 'adopt')),
+        revision text NOT NULL,
+        direction text NOT NULL CHECK (direction IN ('up', 'down', 'stamp', 'adopt')),
         state text NOT NULL CHECK (state IN ('started', 'finished')),
         seal text, message text,
         started timestamptz NOT NULL DEFAULT clock_timestamp(), finished timestamptz,
@@ -48,9 +49,11 @@ UPGRADES: tuple[str, ...] = (
         started timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now(), ended timestamptz);
     CREATE INDEX instance_release ON migrator.instance (release, seen);
     CREATE TABLE migrator.deferred (
-        revision text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now(), reason text NOT NULL, waits_for text[] NOT NULL);
+        revision text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now(),
+        reason text NOT NULL, waits_for text[] NOT NULL);
     """,
 )
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -73,7 +76,7 @@ def version(control: Control) -> int:
 
 
 def prepare(control: Control) -> bool:
-    """Make or upgrade the ledger's tables, under the run lock; return True when it is new. Raise Refused without the right."""
+    """Make or upgrade the ledger, under the run lock; True when it is new. Raise Refused without the right."""
     have = version(control)
     if have >= len(UPGRADES):
         return False
@@ -118,15 +121,27 @@ def start_run(control: Control, verb: str, road: str, commit: str) -> int:
 
 
 def finish_run(
-    control: Control, run: int, outcome: str, *, heads: tuple[tuple[str, ...], tuple[str, ...]], error: MigratorError | None = None,
+    control: Control,
+    run: int,
+    outcome: str,
+    *,
+    heads: tuple[tuple[str, ...], tuple[str, ...]],
+    error: MigratorError | None = None,
     revision: str | None = None,
 ) -> None:
     """Write how a run ended, and between which heads."""
     control.rows(
         "UPDATE migrator.run SET finished = clock_timestamp(), outcome = %s, error = %s, message = %s, revision = %s, "
         "from_heads = %s, to_heads = %s WHERE id = %s",
-        (outcome, type(error).__name__ if error else None, error.message if error else None, revision,
-         list(heads[0]), list(heads[1]), run),
+        (
+            outcome,
+            type(error).__name__ if error else None,
+            error.message if error else None,
+            revision,
+            list(heads[0]),
+            list(heads[1]),
+            run,
+        ),
     )
 
 
@@ -168,7 +183,9 @@ def _text(sql: str) -> Any:
     return sa.text(sql)
 
 
-def mark_started(connection: Connection, run: int, revision: str, direction: str, seal: str | None, digests: list[str]) -> int:
+def mark_started(
+    connection: Connection, run: int, revision: str, direction: str, seal: str | None, digests: list[str]
+) -> int:
     """Write, in the transaction that is about to be committed, that a revision is under way; return the row's id."""
     row = connection.execute(
         _text(
@@ -190,9 +207,7 @@ def mark_cursor(connection: Connection, step: int, digests: list[str]) -> None:
 
 def mark_statement(control: Control, step: int, digests: list[str], *, uncertain: bool) -> None:
     """Write that a statement outside a transaction begins (uncertain) or has ended."""
-    control.rows(
-        "UPDATE migrator.step SET digests = %s, uncertain = %s WHERE id = %s", (digests, uncertain, step)
-    )
+    control.rows("UPDATE migrator.step SET digests = %s, uncertain = %s WHERE id = %s", (digests, uncertain, step))
 
 
 def mark_finished(connection: Connection, **row: Any) -> None:

@@ -64,5 +64,5 @@ def held(control: Control, wait: Deadline, interrupt: Interrupt, tell: Callable[
 
 def _holder(control: Control) -> str:
     for pid, application, since in control.rows(HOLDER):
-        return f" (pid {pid}, {application or 'no application name'}, connected {since or 'at a time hidden from this role'})"
+        return f" (pid {pid}, {application or 'no application name'}, connected {since or 'at a hidden time'})"
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,5 +37,5 @@ def refresh(project: Project) -> Path | None:
     contract.load_models(original)  # a broken file is refused before the copy changes
     partial = copy.with_suffix(".partial")
     partial.write_bytes(original.read_bytes())
-    os.replace(partial, copy)
+    partial.replace(copy)
     return copy

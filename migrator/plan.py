@@ -51,7 +51,9 @@ class Plan:
 def slug(path: Path, revision: str) -> str:
     """Return what a person calls a revision: its file's name without date and id."""
     name = path.stem
-    return name.split("_", name[: name.find(revision)].count("_") + 1)[-1] if revision in name else f"{name} ({revision})"
+    return (
+        name.split("_", name[: name.find(revision)].count("_") + 1)[-1] if revision in name else f"{name} ({revision})"
+    )
 
 
 def make(script: ScriptDirectory, heads: tuple[str, ...], steps_of: Callable[[], list[Any]]) -> Plan:
@@ -68,7 +70,7 @@ def upgrade_steps(script: ScriptDirectory, heads: tuple[str, ...], target: str) 
     if target == "head" and len(ends) > 1:
         raise Refused(
             f"there are {len(ends)} heads: {', '.join(ends)}",
-            "join them with `migrator revision --merge -m \"join heads\"` (Alembic: merge heads), or name one of them",
+            'join them with `migrator revision --merge -m "join heads"` (Alembic: merge heads), or name one of them',
         )
     return list(script._upgrade_revs(target, heads))  # noqa: SLF001 - what alembic.command.upgrade itself calls
 

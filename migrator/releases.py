@@ -23,8 +23,8 @@ UNKNOWN = "unknown"  # the digest of the one release that stands for an app that
 LIVE = "i.ended IS NULL AND i.seen > clock_timestamp() - make_interval(secs => {seconds})"
 
 _RELEASES = """
-SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)), r.contract::text, r.broken_by, r.digest IS NOT NULL,
-       count(i.id), min(i.started), max(i.seen),
+SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)), r.contract::text, r.broken_by,
+       r.digest IS NOT NULL, count(i.id), min(i.started), max(i.seen),
        coalesce(r.recorded > clock_timestamp() - make_interval(secs => {seconds})
          AND NOT EXISTS (SELECT 1 FROM migrator.instance x WHERE x.release = r.digest), false)
   FROM migrator.release r
@@ -55,10 +55,18 @@ class Release:
         """Return 'release 3f1c7a90b5d2 (2 instances since …, last seen …)'."""
         if self.digest == UNKNOWN:
             return "an app that does not report (as long as no release has ever reported)"
-        name = (self.commit or "")[:12] if self.commit not in (None, "unknown") else self.digest.removeprefix("sha256:")[:12]
+        name = (
+            (self.commit or "")[:12]
+            if self.commit not in (None, "unknown")
+            else self.digest.removeprefix("sha256:")[:12]
+        )
         if self.expected:
             return f"release {name} (recorded lately, its rollout may be under way)"
-        seen = f"since {self.since:%Y-%m-%d %H:%M:%S}, last seen {self.last_seen:%H:%M:%S}" if self.since and self.last_seen else ""
+        seen = (
+            f"since {self.since:%Y-%m-%d %H:%M:%S}, last seen {self.last_seen:%H:%M:%S}"
+            if self.since and self.last_seen
+            else ""
+        )
         return f"release {name} ({self.instances} instance{'s' if self.instances != 1 else ''} {seen})"
 
 
@@ -72,10 +80,14 @@ def read(connection: Connection, retention_ms: int) -> tuple[Release, ...]:
 def read_by(control: Control, retention_ms: int) -> tuple[Release, ...]:
     """Return the same, read on the control connection."""
     seconds = retention_ms / 1000
-    return tuple(_release(*row) for row in control.rows(_RELEASES.format(seconds=seconds, live=LIVE.format(seconds=seconds))))
+    return tuple(
+        _release(*row) for row in control.rows(_RELEASES.format(seconds=seconds, live=LIVE.format(seconds=seconds)))
+    )
 
 
-def _release(digest: str, commit: str | None, contract: str | None, broken_by: str | None, recorded: bool, *rest: Any) -> Release:
+def _release(
+    digest: str, commit: str | None, contract: str | None, broken_by: str | None, recorded: bool, *rest: Any
+) -> Release:
     return Release(digest, commit, Contract.from_json(contract) if contract else None, broken_by, recorded, *rest)
 
 
@@ -123,7 +135,8 @@ def is_recorded(control: Control, digest: str) -> bool:
 def record(connection: Connection, digest: str, commit: str, contract: Contract) -> None:
     """Record that the schema as it is now serves a release."""
     connection.exec_driver_sql(
-        "INSERT INTO migrator.release (digest, commit, contract) VALUES (%(digest)s, %(commit)s, CAST(%(contract)s AS jsonb)) "
+        "INSERT INTO migrator.release (digest, commit, contract) "
+        "VALUES (%(digest)s, %(commit)s, CAST(%(contract)s AS jsonb)) "
         "ON CONFLICT (digest) DO UPDATE SET commit = excluded.commit, contract = excluded.contract, recorded = now(), "
         "served_since = CASE WHEN release.broken_by IS NULL THEN release.served_since ELSE now() END, "
         "broken_by = NULL, broken_at = NULL",

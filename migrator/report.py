@@ -10,9 +10,10 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from migrator.errors import MigratorError
+if TYPE_CHECKING:
+    from migrator.errors import MigratorError
 
 FORMAT = 1
 

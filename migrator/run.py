@@ -1,4 +1,4 @@
-"""Run: the one place that knows the order: settings -> connect -> lock -> plan -> apply -> verify -> record -> report."""
+"""Run: the one place that knows the order: connect -> lock -> plan -> apply -> verify -> record -> report."""
 
 from __future__ import annotations
 
@@ -100,7 +100,13 @@ def _finish(means: Means, run: int, word: str, outcome: Outcome, error: Migrator
 
 
 def migrate(
-    means: Means, project: Project, verb: str, choose: Choose, *, report: Report, accept_edited: str | None = None,
+    means: Means,
+    project: Project,
+    verb: str,
+    choose: Choose,
+    *,
+    report: Report,
+    accept_edited: str | None = None,
     deferred_only: bool = False,
 ) -> Outcome:
     """Plan and apply on a database, under the lock; `choose(script, heads)` asks Alembic for the steps."""
@@ -178,7 +184,11 @@ class Job:
         # A downgrade is a developer's: an app that reports is protected, one that was never seen is not presumed.
         unknown = not settings.no_unknown_release and self.verb == "upgrade"
         guard = Guard(
-            self.means, self._app_role(), unknown=unknown, strict=settings.strict, ignored=bool(settings.ignore_live_releases)
+            self.means,
+            self._app_role(),
+            unknown=unknown,
+            strict=settings.strict,
+            ignored=bool(settings.ignore_live_releases),
         )
         guard.look(self.context.connection)
         return guard

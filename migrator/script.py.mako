@@ -1,7 +1,9 @@
 <%
     body = "\n".join([upgrades or "", downgrades or ""])
     empty = "pass" == (upgrades or "pass").strip()
-    title = (message or "").replace("\\", "\\\\").replace('"', "'")
+    title = (message or "empty message").replace("\\", "/").replace('"', "'").strip()
+    title = title[:1].upper() + title[1:] + ("" if title.endswith((".", "!", "?")) else ".")
+    after = comma(down_revision) or "nothing"
 
     def own(text):
         # Alembic's marks around what it generated: this file is yours from now on
@@ -10,7 +12,7 @@
 %>\
 """${title}
 
-Revision ${up_revision}, after ${down_revision | comma,n}, ${create_date.strftime("%Y-%m-%d %H:%M %Z").strip()}.
+Revision ${up_revision}, after ${after}, ${create_date.strftime("%Y-%m-%d %H:%M %Z").strip()}.
 
 One transaction. Its time limits, its lock and its retries are the migrator's: set none here. What
 cannot run in a transaction goes into `with op.get_context().autocommit_block():`.

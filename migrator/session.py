@@ -1,4 +1,4 @@
-"""Session: the migrating connection, as env.py configured it, in; one that carries our limits and shows us each statement out."""
+"""Session: env.py's connection in; one that carries our limits, and shows us each statement, out."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Session:
         if not scalar(connection, lock.STILL_HELD, pid=control.pid):
             raise Refused(
                 "env.py connects to another database than MIGRATOR_DATABASE_URL names",
-                "let env.py take its URL from the configuration (sqlalchemy.url), or set MIGRATOR_DATABASE_URL to the same",
+                "let env.py take its URL from sqlalchemy.url, or set MIGRATOR_DATABASE_URL to the same",
             )
         connection.commit()
 
     def begin(self, lock_ms: int, statement_ms: int) -> None:
-        """Begin a transaction as the session was at the start, with a try's limits; raise Unreachable if the lock is lost."""
+        """Begin a transaction as the session was at the start, with a try's limits; Unreachable if the lock is lost."""
         connection = self.context.connection
         connection.rollback()
         self.limit(lock_ms, statement_ms)

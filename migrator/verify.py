@@ -23,11 +23,13 @@ def serves(connection: Connection, needed: Contract, app_role: str | None, defer
     if not broken:
         return
     if deferred:
-        cure = f"it needs what is held back: {deferred.message}; retire that release first, or write the change so that both can run"
+        cure = f"what it needs is held back: {deferred.message}; retire that release, or write a change both can run on"
     else:
         cure = broken[0].cure
     raise Refused(
-        f"the schema does not serve this release: {broken[0]}", cure, details=tuple(f"missing: {need}" for need in broken)
+        f"the schema does not serve this release: {broken[0]}",
+        cure,
+        details=tuple(f"missing: {need}" for need in broken),
     )
 
 

@@ -6,6 +6,7 @@ A thread of its own on the control connection: the migrating connection is busy 
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -72,10 +73,13 @@ class Watch:
                 current = self._running
                 if self._closed:
                     return
-                over = self._condition.wait_for(lambda: self._running is not current, QUIET_S)
+                over = self._condition.wait_for(functools.partial(self._moved_on, current), QUIET_S)
             if not over and current:
                 with contextlib.suppress(Exception):  # the statement itself reports a lost connection
                     self._follow(current)
+
+    def _moved_on(self, current: tuple[str, float, bool] | None) -> bool:
+        return self._running is not current
 
     def _follow(self, current: tuple[str, float, bool]) -> None:
         label, start, patient = current
@@ -102,7 +106,8 @@ class Watch:
             _PROGRESS, (self._pid,)
         ):
             for done, total, unit in (
-                (blocks, all_blocks, "blocks"), (tuples, all_tuples, "rows"), (lockers, all_lockers, "older transactions"),
+                (blocks, all_blocks, "blocks"), (tuples, all_tuples, "rows"),
+                (lockers, all_lockers, "older transactions"),
             ):  # fmt: skip
                 if total:
                     return f", {phase}: {done} of {total} {unit} ({100 * done // total} %)"

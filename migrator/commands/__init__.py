@@ -1,1 +1,1 @@
-"""Commands: one file a verb; each is a plain function of settings, report and its arguments that returns an exit code."""
+"""Commands: one file a verb, each a plain function of settings, report and arguments that returns an exit code."""

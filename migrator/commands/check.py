@@ -31,7 +31,7 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         _seals(settings, project, report)
         report.line("checked    the seals of what is applied")
     if len(heads) == 1 and project.models:
-        findings += _drift(settings, project, report)
+        findings += _drift(settings, project)
         report.line("checked    that the migrations lead to the models")
     report.data["findings"] = findings
     for finding in findings:
@@ -52,15 +52,17 @@ def _seals(settings: Settings, project: Project, report: Report) -> None:
             plan.check_seals(plan.applied_revisions(project.script, made.heads), ledger.entries(means.control), None)
 
 
-def _drift(settings: Settings, project: Project, report: Report) -> list[str]:
+def _drift(settings: Settings, project: Project) -> list[str]:
     """Replay all revisions on a throw-away database and return what autogenerate would still write."""
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415
 
     found: list[str] = []
 
     def work(context: Any, _arguments: dict[str, Any]) -> None:
-        for item in compare_metadata(context, context.opts["target_metadata"]):
-            found.append(f"the migrations do not lead to the models: {_shown(item)}; write it with `migrator revision`")
+        found.extend(
+            f"the migrations do not lead to the models: {_shown(item)}; write it with `migrator revision`"
+            for item in compare_metadata(context, context.opts["target_metadata"])
+        )
 
     with shadow.database() as url:
         own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")

@@ -32,13 +32,21 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     for step in made.steps:
         rendered = render.step(project, step)
         report.data["steps"].append(
-            {"revision": step.revision, "message": step.message, "file": step.path.name, "sql": rendered.sql, "reason": rendered.reason}
+            {
+                "revision": step.revision,
+                "message": step.message,
+                "file": step.path.name,
+                "sql": rendered.sql,
+                "reason": rendered.reason,
+            }
         )
         report.line(f"pending    {step.label}   {step.revision}   {step.message}")
         for line in (rendered.sql or f"-- {rendered.reason}").splitlines():
             report.line(f"    {line}" if line else "")
     word = "pending" if made.steps else "nothing"
-    return report.finish(EXIT_DONE, word, f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed")
+    return report.finish(
+        EXIT_DONE, word, f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed"
+    )
 
 
 def look(means: Means, project: Project, target: str) -> Plan:

@@ -104,7 +104,7 @@ def _tell(report: Report, project: Project, paths: list[Path]) -> int:
     return report.finish(
         EXIT_DONE,
         "done",
-        f"done: {len(paths)} written; read {'it' if len(paths) == 1 else 'them'}, then commit models and revisions together",
+        f"done: {len(paths)} written; read, then commit models and revisions together",
     )
 
 

@@ -32,7 +32,8 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         raise
     except (Exception, SystemExit) as error:
         raise StepFailed(
-            f"a revision cannot be rendered without a database ({type(error).__name__}: {' '.join(str(error).split())})",
+            "a revision cannot be rendered without a database "
+            f"({type(error).__name__}: {' '.join(str(error).split())})",
             "`migrator plan` shows which; a revision that reads data has no SQL before it runs",
         ) from error
     text = written.getvalue()

@@ -37,8 +37,15 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     report.line(f"at         {at}{' (ahead of the files here)' if made.ahead else ''}")
     for step in made.steps:
         report.line(f"pending    {step.label}   {step.revision}")
-    report.line(f"release    {digest or 'no models file is named in alembic.ini'}{', served' if served else ', not recorded'}")
+    report.line(
+        f"release    {digest or 'no models file is named in alembic.ini'}{', served' if served else ', not recorded'}"
+    )
     report.line(f"live       {live} app instances reported lately")
     for item in runs:
-        report.line(f"run        {item['started']:%Y-%m-%d %H:%M:%S}   {item['verb']:<9} {item['outcome']:<11} {item['message'] or ''}".rstrip())
-    return report.finish(EXIT_DONE, "done", f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed")
+        report.line(
+            f"run        {item['started']:%Y-%m-%d %H:%M:%S}   {item['verb']:<9} {item['outcome']:<11} "
+            f"{item['message'] or ''}".rstrip()
+        )
+    return report.finish(
+        EXIT_DONE, "done", f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed"
+    )

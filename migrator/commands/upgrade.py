@@ -21,8 +21,13 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
 
     with run.connected(settings, report) as means:
         outcome = run.migrate(
-            means, project, "upgrade", lambda script, heads: plan.upgrade_steps(script, heads, target), report=report,
-            accept_edited=arguments.accept_edited, deferred_only=arguments.deferred_only,
+            means,
+            project,
+            "upgrade",
+            lambda script, heads: plan.upgrade_steps(script, heads, target),
+            report=report,
+            accept_edited=arguments.accept_edited,
+            deferred_only=arguments.deferred_only,
         )
     word = "deferred" if outcome.deferred else "done" if outcome.applied else "nothing"
     return report.finish(EXIT_DONE, word, _last_word(outcome))
@@ -31,11 +36,14 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
 def _last_word(outcome: run.Outcome) -> str:
     at = ", ".join(outcome.heads_after) or "base"
     if outcome.ahead:
-        return f"done: the database is ahead of this image at {at}, and serves this release; nothing to apply (safe to run again)"
+        return (
+            "done: nothing to apply, the database is ahead of this image and serves this release, "
+            f"at {at} (safe to run again)"
+        )
     if outcome.deferred:
         return (
-            f"done: {len(outcome.applied)} applied, {len(outcome.pending)} deferred, the database is at {at} and serves this "
-            "release; a later run applies the rest (safe to run again)"
+            f"done: {len(outcome.applied)} applied, {len(outcome.pending)} deferred, the database is at {at} "
+            "and serves this release; a later run applies the rest (safe to run again)"
         )
     if not outcome.applied:
         return f"done: nothing to do, the database is at {at} (safe to run again)"
