@@ -37,7 +37,10 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     # In force before uvicorn takes the signals over, and when it raises them again after it has shut down cleanly.
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, _end)
-    _server(given, build).run(sockets=[listener])
+    try:
+        _server(given, build).run(sockets=[listener])
+    except SystemExit as ending:
+        return int(ending.code or 0)
     return 0
 
 
@@ -75,4 +78,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # Not sys.exit: it would wait for threads that wait for a database which never answers.
+    os._exit(code)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 log = logging.getLogger("app")
+ANSWER_MARGIN_S = 2
 
 
 def make(settings: Settings, release: Release) -> Starlette:
@@ -57,7 +58,11 @@ async def _lifespan(
             "gate": gate,
             "release": release,
             "request_limit_bytes": settings.request_limit_bytes,
-            "threads": Threads(settings.pool_size),
+            "threads": Threads(
+                settings.pool_size,
+                # What the pool and the server may take, and a margin, so that their own, better words come first.
+                answer_timeout_s=settings.statement_timeout_s + storage.CONNECT_TIMEOUT_S + ANSWER_MARGIN_S,
+            ),
             "watch": watch,
         }
     finally:

@@ -42,5 +42,5 @@ def report(connection: Connection, instance: Instance) -> None:
 
 
 def sign_off(connection: Connection, instance: Instance) -> None:
-    """Take the instance's row back; no harm where there is none."""
+    """Say that the instance ended: it counts as live no more, at once. No harm where it never reported."""
     connection.execute(SIGN_OFF, {"id": instance.id})

@@ -58,7 +58,7 @@ class Watch:
         self._wake.set()
 
     def stop(self) -> bool:
-        """End, taking the instance's row back; False if the database did not let us."""
+        """End and sign off; False if the database did not let us."""
         self._stopping = True
         self._wake.set()
         self._thread.join(SIGN_OFF_TIMEOUT_S)

@@ -86,7 +86,9 @@ class Database:
         self.execute("UPDATE migrator.release SET broken_by = %s, broken_at = now()", revision)
 
     def instances(self):
-        return self.execute("SELECT id::text, release, commit, host, started, seen FROM migrator.instance WHERE ended IS NULL")
+        return self.execute(
+            "SELECT id::text, release, commit, host, started, seen FROM migrator.instance WHERE ended IS NULL"
+        )
 
 
 def listening_socket():

@@ -242,6 +242,16 @@ def test_a_slow_statement_is_given_up(migrated):
         assert answer.headers["retry-after"] == "5"
 
 
+def test_a_database_that_never_answers_is_given_up(network):
+    with serving(network.url, STATEMENT_TIMEOUT="100ms") as client:
+        eventually(lambda: is_ready(client))
+        assert client.get("/users").status_code == 200
+        network.freeze()
+        is_problem(client.get("/users"), 503, "the database did not answer in time")
+        assert is_ready(client)
+        network.mend()
+
+
 def test_a_bug_is_a_500_that_gives_nothing_away(own_client, migrated, caplog):
     migrated.execute(
         "CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'inner secret'; END$$;"

@@ -96,6 +96,24 @@ def test_it_stops_cleanly_while_the_database_is_away(start, network, migrated):
     assert len(migrated.instances()) == 1
 
 
+def test_a_database_that_never_answers_keeps_no_process_from_ending(start, network):
+    process = start(network.url, SHUTDOWN_TIMEOUT="1s")
+    answers = []
+    with process.client() as client:
+        eventually(lambda: is_ready(client))
+        assert client.get("/users").status_code == 200
+        network.freeze()
+        request = threading.Thread(target=lambda: answers.append(client.get("/users")))
+        request.start()
+        assert is_ready(client)
+        process.signal(signal.SIGTERM)
+        request.join()
+    assert process.wait() == 0
+    (answer,) = answers
+    assert (answer.status_code, answer.json()["detail"]) == (503, "this instance is stopping")
+    assert "Traceback" not in process.output
+
+
 def test_no_password_and_no_traceback_in_anything_it_says(start, network):
     process = start(network.url)
     with process.client() as client:
