@@ -9,7 +9,6 @@ import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import psycopg2
 import psycopg2.extensions
@@ -26,18 +25,24 @@ if TYPE_CHECKING:
 OLDEST_SERVER = 120000
 HAS_CONNECTION_CHECK = 140000
 CONNECT_TIMEOUT_S = 5
-_SCHEME = re.compile(r"^postgres(?:ql)?(?:\+psycopg2)?://")
+_SCHEME = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://")  # the app's driver may be another one: it is the same database
+_PORTS = range(1, 65536)
 
-# What libpq says when waiting would not help (its connection errors carry no SQLSTATE).
+# What the server or libpq says when waiting would not help (connection errors carry no SQLSTATE).
 _FINAL = (
-    ("password authentication failed", "the password is not accepted", "check user and password in the URL"),
-    ("no password supplied", "the server wants a password", "put it in the URL"),
-    ("no pg_hba.conf entry", "the server lets nobody in from here this way", "check host, user and sslmode"),
-    ('database "', "the database does not exist", "create it, or correct the name in the URL"),
-    ('role "', "the role does not exist", "create it, or correct the user in the URL"),
-    ("could not translate host name", None, None),
-    ("invalid", "the URL holds an option that PostgreSQL does not know", "check what follows the ? in the URL"),
-)
+    (r"password authentication failed", "the password is not accepted", "check user and password in the URL"),
+    (r"no password supplied", "the server wants a password", "put it in the URL"),
+    (r"no pg_hba.conf entry|rejects connection", "the server lets nobody in from here this way",
+     "check host, user and sslmode"),
+    (r'database ".*" does not exist', "the database does not exist", "create it, or correct the name in the URL"),
+    (r'role ".*" does not exist', "the role does not exist", "create it, or correct the user in the URL"),
+    (r'role ".*" is not permitted to log in', "the role may not log in", "ALTER ROLE … LOGIN, or use another one"),
+    (r"permission denied for database", "the role may not connect to the database", "GRANT CONNECT ON DATABASE … TO …"),
+    (r"invalid \w+ value|unrecognized configuration parameter|invalid value for parameter",
+     "the URL holds an option that PostgreSQL does not know", "check what follows the ? in the URL"),
+    (r"root certificate file|certificate verify failed|does not match host name",
+     "the server's certificate is not trusted", "check sslmode and sslrootcert in the URL"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Address:
 
 def address(url: str, variable: str = "MIGRATOR_DATABASE_URL") -> Address:
     """Return where a URL points; raise Usage when it is no PostgreSQL URL. Never echoes the URL."""
+    url = url.strip()
     if not url:
         raise Usage(
             "no database URL is set",
@@ -64,19 +70,33 @@ def address(url: str, variable: str = "MIGRATOR_DATABASE_URL") -> Address:
     if not _SCHEME.match(url):
         raise Usage(f"{variable} is not a PostgreSQL URL", "it has to begin with postgresql://")
     dsn = _SCHEME.sub("postgresql://", url)
+    parts = _parts(dsn, variable)
+    host = parts.get("host") or parts.get("hostaddr") or "local socket"
+    port = int(parts.get("port", "5432").split(",")[0])
+    return Address(dsn, f"{parts.get('user', '')}@{host}:{port}/{parts.get('dbname', '')}", host, port)
+
+
+def _parts(dsn: str, variable: str) -> dict[str, str]:
+    """Return what libpq reads out of a URL; raise Usage where it cannot, or where a password was not encoded."""
+    cannot = f"{variable} cannot be read as a URL"
+    cure = "percent-encode special characters in user and password (@ is %40, / is %2F, % is %25)"
+    rest = dsn.removeprefix("postgresql://")
+    # With a bare @ or / in it, libpq would take the end of the password for the host, and messages would show it.
+    if rest.count("@") > 1 or ("@" in rest and "/" in rest.partition("@")[0]) or re.search(r"[\s\0]", rest):
+        raise Usage(cannot, cure)
     try:
-        parts = psycopg2.extensions.parse_dsn(dsn)
-        split = urlsplit(dsn)
-        port = int(parts.get("port", "5432").split(",")[0])
-    except (psycopg2.Error, ValueError):
-        raise Usage(
-            f"{variable} cannot be read as a URL", "percent-encode special characters in the password (@ is %40)"
-        ) from None
-    if "\0" in unquote(dsn):
-        raise Usage(f"{variable} holds a zero byte", "take it out")
-    host = parts.get("host", split.hostname or "local socket")
-    shown = f"{parts.get('user', '')}@{host}:{port}/{parts.get('dbname', '')}"
-    return Address(dsn, shown, host, port)
+        parts: dict[str, str] = psycopg2.extensions.parse_dsn(dsn)
+        ports = [int(port) for port in parts.get("port", "5432").split(",") if port]
+    except (psycopg2.Error, ValueError) as error:
+        if "query parameter" in str(error):
+            raise Usage(
+                f"{variable} holds an option that PostgreSQL does not know",
+                "after the ? only libpq's options may stand (sslmode, not ssl)",
+            ) from None
+        raise Usage(cannot, cure) from None
+    if not all(port in _PORTS for port in ports):
+        raise Usage(f"{variable} holds a port that cannot be", "it is a number from 1 to 65535")
+    return parts
 
 
 def open_connection(where: Address, timeout_s: float) -> psycopg2.extensions.connection:
@@ -119,13 +139,13 @@ def wait(
 def _reason(error: psycopg2.OperationalError, where: Address) -> str:
     """Return a short reason for a failed try; raise Usage when another try cannot do better."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else "no reason given"
-    if "starting up" not in text:
-        for sign, message, cure in _FINAL:
-            if sign in text and message:
-                raise Usage(f"{where.shown}: {message}", cure or "") from None
+    said = [line for line in lines if not line.startswith("Is the server running")]
+    text = said[-1] if said else "no reason given"
+    for sign, message, cure in _FINAL:
+        if re.search(sign, text):
+            raise Usage(f"{where.shown}: {message}", cure) from None
     # libpq names host and port itself; never a password.
-    return text.rsplit("FATAL:", 1)[-1].strip()
+    return re.sub(r"^connection to server .* failed: |^.*FATAL: *", "", text)
 
 
 class Control:
@@ -211,7 +231,7 @@ def limits(settings: Settings, server_version: int, statement_timeout: str | Non
     client_connection_check_interval (14 and newer) makes the backend of a killed migrator leave the lock
     queue; without it the app stays stalled behind it for as long as the blocker lives.
     """
-    name = f"migrator/{settings.commit}"[:63].replace("'", "")
+    name = re.sub(r"[^\w.+/-]", "_", f"migrator/{settings.commit}"[:63], flags=re.ASCII)
     sets = {
         "application_name": name,
         "lock_timeout": f"{settings.lock_timeout_ms}ms",

@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 OWN_CONFIG = HERE / "alembic.ini"
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)?")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?")
 _MAX_MS = 2_147_483_647  # PostgreSQL keeps its timeouts in a signed 32-bit number of milliseconds.
 
 
@@ -112,7 +112,7 @@ def load(flags: Mapping[str, str | None] | None = None, env: Mapping[str, str] |
     values["config"] = _config(str(values["config"]))
     values["commit"] = values["commit"] or commit(env)
     settings = Settings(
-        database_url=env.get("MIGRATOR_DATABASE_URL") or env.get("DATABASE_URL") or "",
+        database_url=(env.get("MIGRATOR_DATABASE_URL") or env.get("DATABASE_URL") or "").strip(),
         app_password=env.get("MIGRATOR_APP_PASSWORD", ""),
         **values,  # type: ignore[arg-type]
     )
