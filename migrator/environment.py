@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import alembic.context
+import alembic.op
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
@@ -126,6 +128,20 @@ def take_over(context: Any, work: Callable[[dict[str, Any]], None]) -> None:
         work(arguments)
 
     context.run_migrations = run_migrations
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Let the block run another environment inside this one.
+
+    Alembic's module proxies know only the last one entered and forget it on leaving; ours are put back.
+    """
+    proxies = [proxy for module in (alembic.context, alembic.op) if (proxy := getattr(module, "_proxy", None))]
+    try:
+        yield
+    finally:
+        for proxy in proxies:
+            proxy._install_proxy()  # noqa: SLF001 - Alembic has no public way to nest
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from migrator.catalog import Catalog
     from migrator.contract import Contract, Need
+    from migrator.dry_run import Foreseen
     from migrator.means import Means
     from migrator.plan import Step
     from migrator.releases import Release
@@ -83,6 +84,23 @@ class Guard:
         ]:
             releases.mark_served(connection, again)
         self._before = after
+
+    def foresee(self, connection: Connection, step: Step, foreseen: Foreseen) -> None:
+        """Compare every live release with a copy of the schema that the step was run on; raise Deferred likewise.
+
+        Only what the step itself takes away counts: the copy may lack what was made here by other means.
+        """
+        objections = []
+        for release in self._releases(connection):
+            needed = release.contract or self._as_it_stood()
+            had = set(contract.broken(needed, foreseen.before))
+            needs = contract.broken(needed, foreseen.after, since=foreseen.before)
+            lost = tuple(need for need in needs if need not in had and (need.severity == ERROR or self._strict))
+            if lost and release.live and not release.broken_by:
+                objections.append(Objection(release, lost))
+        connection.rollback()
+        if objections and not self._ignored:
+            raise Deferred(step, tuple(objections))
 
     def _judged(self, connection: Connection, after: Catalog) -> list[tuple[Release, tuple[Need, ...]]]:
         """Return every release with the needs of it that the schema would not meet."""

@@ -7,10 +7,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from migrator import connect, contract, environment, grants, ledger, lock, plan, release, releases, verify
+from migrator import connect, contract, dry_run, environment, grants, ledger, lock, plan, release, releases, verify
 from migrator.apply import Applied, Applier
 from migrator.clock import Deadline
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, Refused
 from migrator.guard import Deferred, Guard, Objection, record_deferral
 from migrator.interrupt import Interrupt, listening
 from migrator.means import Means
@@ -161,8 +161,10 @@ class Job:
         outcome = self.outcome
         applier = Applier(self.context, self.means, self.arguments)
         try:
-            applier.checks.append(self._guard().check)
+            guard = self._guard()
+            applier.checks.append(guard.check)
             for step in tuple(outcome.pending):
+                self._foresee(guard, step)
                 applied = applier.step(step)
                 outcome.applied.append(applied)
                 outcome.pending.remove(step)
@@ -171,11 +173,36 @@ class Job:
         except Deferred as deferred:
             if self.verb == "downgrade":
                 raise
+            self._refuse_what_stays(deferred)
             outcome.deferred = deferred
             record_deferral(self.means, deferred, outcome.pending)
             _tell_deferred(self.means, outcome)
         finally:
             applier.close()
+
+    def _foresee(self, guard: Guard, step: Step) -> None:
+        """Check a step that could not be rolled back before it runs, where that can be done."""
+        try:
+            with environment.aside():
+                if step.direction != "up" or not dry_run.is_needed(self.project, step):
+                    return
+                foreseen = dry_run.foresee(self.means, step)
+            guard.foresee(self.context.connection, step, foreseen)
+            self.means.tell(f"checked    {step.label}   on a copy of the schema: it cannot be rolled back")
+        except dry_run.NotForeseen as reason:
+            self.means.tell(
+                f"unchecked  {step.label}   it cannot be rolled back, and is checked after it ran: {reason}"
+            )
+
+    def _refuse_what_stays(self, deferred: Deferred) -> None:
+        """Refuse, rather than defer, a step whose statements outside a transaction have been done already."""
+        entry = ledger.entry(self.means.control, deferred.step.revision)
+        if entry and entry.state == "started":
+            raise Refused(
+                f"{deferred.step.label} ran outside a transaction, stays, and breaks {deferred.objections[0].release}: "
+                f"{deferred.objections[0].needs[0]}",
+                "retire that release, or put back what it needs; then run again",
+            ) from None
 
     def _guard(self) -> Guard:
         settings = self.means.settings
