@@ -23,7 +23,7 @@ log = logging.getLogger("app")
 RETRY_AFTER = {"Retry-After": "5"}
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+class Problem(Exception):
     """A request that cannot be served, and why, in words for the client."""
 
     def __init__(
