@@ -13,7 +13,7 @@ from sqlalchemy.schema import Column
 
 from migrator.autogenerate import trial
 from migrator.autogenerate.refusal import Refusal
-from migrator.autogenerate.scene import Scene, shown
+from migrator.autogenerate.scene import NAME_BYTES, Scene, shown
 from migrator.autogenerate.step import NoteOp, Phase, Step, autocommit, execute
 
 BY_COPY = (
@@ -38,9 +38,9 @@ def added(op: ops.AddColumnOp, scene: Scene) -> Iterator[Step]:
     if not _rewrites_when_added(op, scene):
         yield Step(Phase.ALTER, f"add {where}", (op,), (op.reverse(),), group=group)
         return
-    _refuse_filled_column(column, where)
+    _refuse_filled_column(column, where, scene)
     default = column.server_default
-    bare = column._copy()
+    bare = column._copy()  # noqa: SLF001 -- a column belongs to one table
     bare.server_default = None
     add = ops.AddColumnOp(op.table_name, bare, schema=op.schema)
     set_default = ops.AlterColumnOp(
@@ -78,8 +78,8 @@ def changed(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
         yield from _not_null(op, scene)
 
 
-def removed(drops: list[ops.DropColumnOp], implied: list[ops.MigrateOperation], scene: Scene) -> Iterator[Step]:
-    """A revision that makes the columns optional, and one that drops them with what rests on them.
+def removed(drops: list[ops.DropColumnOp], implied: list[ops.MigrateOperation]) -> Iterator[Step]:
+    """Write a revision that makes the columns optional, and one that drops them with what rests on them.
 
     `implied` are the indexes and unique constraints that PostgreSQL drops with a column: dropped earlier,
     the release that still uses the column would be without them until the column goes.
@@ -90,7 +90,7 @@ def removed(drops: list[ops.DropColumnOp], implied: list[ops.MigrateOperation], 
             yield _made_optional(op, column)
     back: list[ops.MigrateOperation] = []
     for op in reversed(drops):
-        column = op.to_column()._copy()
+        column = op.to_column()._copy()  # noqa: SLF001 -- as above
         column.nullable = column.nullable or column.server_default is None
         back.append(ops.AddColumnOp(op.table_name, column, schema=op.schema))
     first = drops[0]
@@ -124,7 +124,7 @@ def _rewrites_when_added(op: ops.AddColumnOp, scene: Scene) -> bool:
         ) from None
 
 
-def _refuse_filled_column(column: Column, where: str) -> None:
+def _refuse_filled_column(column: Column, where: str, scene: Scene) -> None:
     if isinstance(column.server_default, sa.Computed):
         raise Refusal(
             f"{where} is a stored generated column: adding it rewrites the table while nobody can read it.",
@@ -145,14 +145,16 @@ def _refuse_filled_column(column: Column, where: str) -> None:
             "nullable=False in a later release: the steps for that are written then.",
         )
     if column.server_default is None:
+        type_ = column.type.compile(dialect=scene.dialect)
         raise Refusal(
-            f"{where}: its type ({column.type}) makes PostgreSQL rewrite the table while nobody can read it.",
+            f"{where}: its type {type_} makes PostgreSQL rewrite the table while nobody can read it.",
             "Use the plain type the domain is made of, and a CHECK, which is added without a rewrite.",
         )
 
 
 def _refuse_type_change(op: ops.AlterColumnOp, scene: Scene, where: str) -> None:
-    change = f"{where} changes from {op.existing_type} to {op.modify_type}"
+    old, new = (type_.compile(dialect=scene.dialect) for type_ in (op.existing_type, op.modify_type))
+    change = f"{where} changes from {old} to {new}"
     like = scene.quote(op.schema, op.table_name)
     try:
         rewrites = trial.altered(scene.connection, like, op, scene.prelude)
@@ -215,7 +217,7 @@ def _not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
 
 def _proof_name(table: str, column: str) -> str:
     name = f"ck_{table}_{column}_not_null"
-    if len(name.encode()) <= 63:
+    if len(name.encode()) <= NAME_BYTES:
         return name
     return f"ck_{sha256(name.encode()).hexdigest()[:16]}_not_null"
 

@@ -15,7 +15,9 @@ from migrator.autogenerate.scene import Scene, shown
 from migrator.autogenerate.step import Phase, Step, autocommit, execute
 
 
-def check(op: ops.CreateCheckConstraintOp, scene: Scene, replaces: ops.DropConstraintOp | None = None):
+def check(
+    op: ops.CreateCheckConstraintOp, scene: Scene, replaces: ops.DropConstraintOp | None = None
+) -> Iterator[Step]:
     """CHECK NOT VALID, then VALIDATE; a check of that name goes in the same transaction."""
     name = _named(op, op.table_name, scene)
     unchecked = ops.CreateCheckConstraintOp(
@@ -28,7 +30,9 @@ def check(op: ops.CreateCheckConstraintOp, scene: Scene, replaces: ops.DropConst
     yield from _validated(Phase.CHECK, unchecked, op.schema, op.table_name, name, scene, replaces)
 
 
-def foreign_key(op: ops.CreateForeignKeyOp, scene: Scene, replaces: ops.DropConstraintOp | None = None):
+def foreign_key(
+    op: ops.CreateForeignKeyOp, scene: Scene, replaces: ops.DropConstraintOp | None = None
+) -> Iterator[Step]:
     """FOREIGN KEY NOT VALID, then VALIDATE; a foreign key of that name goes in the same transaction."""
     name = _named(op, op.source_table, scene)
     unchecked = ops.CreateForeignKeyOp(
@@ -46,7 +50,7 @@ def foreign_key(op: ops.CreateForeignKeyOp, scene: Scene, replaces: ops.DropCons
 def unique(
     op: ops.CreateUniqueConstraintOp, scene: Scene, replaces: ops.DropConstraintOp | None = None
 ) -> Iterator[Step]:
-    """A unique index built concurrently, then made the constraint's, which takes an instant."""
+    """Build a unique index concurrently, then make it the constraint's, which takes an instant."""
     name = _named(op, op.table_name, scene)
     raw_name = str(op.to_constraint().name)
     table = shown(op.schema, op.table_name)
@@ -91,7 +95,7 @@ def unique(
 
 
 def dropped(op: ops.DropConstraintOp) -> Iterator[Step]:
-    """A constraint dropped: metadata only, but a foreign key locks two tables and goes alone."""
+    """Drop a constraint: metadata only, but a foreign key locks two tables and goes alone."""
     if op.constraint_type == "foreignkey":
         yield Step(Phase.DROP_FOREIGN_KEY, f"drop {op.constraint_name}", (op,), (op.reverse(),))
         return

@@ -21,7 +21,7 @@ def is_enum_change(op: ops.MigrateOperation) -> bool:
 
 
 def create_type(op: ops.MigrateOperation, scene: Scene) -> str:
-    """The SQL that makes the enum."""
+    """Return the SQL that makes the enum."""
     return _create(scene, op.schema, op.name, op.enum_values)
 
 
@@ -68,7 +68,7 @@ def _labels(op: ops.MigrateOperation, scene: Scene) -> Step:
 
 
 def _remade(op: ops.MigrateOperation, scene: Scene) -> Iterator[ops.MigrateOperation]:
-    """The type made anew without the label, which is the one way PostgreSQL has; it rewrites the tables."""
+    """Make the type anew without the label, which is the one way PostgreSQL has; it rewrites the tables."""
     name, old = _name(scene, op.schema, op.name), f"{op.name[:59]}_old"
     columns = scene.enum_columns(op.schema, op.name)
     yield NoteOp("PostgreSQL drops no label: the type is made anew, which fails while a row holds the label.")

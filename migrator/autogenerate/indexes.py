@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from alembic.operations import ops
 
 from migrator.autogenerate.refusal import Refusal
-from migrator.autogenerate.scene import Scene, shown
+from migrator.autogenerate.scene import NAME_BYTES, Scene, shown
 from migrator.autogenerate.step import Phase, Step, autocommit, execute
 
 
@@ -42,7 +42,7 @@ def dropped(op: ops.DropIndexOp, scene: Scene) -> Iterator[Step]:
 
 
 def replaced(old: ops.DropIndexOp, new: ops.CreateIndexOp, scene: Scene) -> Iterator[Step]:
-    """The new index under another name, then the old one dropped, then the name: never a time without one."""
+    """Build the new index under another name, drop the old one, rename: never a time without one."""
     _refuse_partitioned(new, scene)
     name = str(new.index_name)
     interim = interim_name(name)
@@ -71,7 +71,7 @@ def replaced(old: ops.DropIndexOp, new: ops.CreateIndexOp, scene: Scene) -> Iter
 
 
 def concurrent(op: ops.CreateIndexOp, name: str | None = None) -> ops.CreateIndexOp:
-    """The same index, built without blocking writes."""
+    """Return the same index, built without blocking writes."""
     return ops.CreateIndexOp(
         name or op.index_name,
         op.table_name,
@@ -83,9 +83,9 @@ def concurrent(op: ops.CreateIndexOp, name: str | None = None) -> ops.CreateInde
 
 
 def interim_name(name: str) -> str:
-    """A name for the time until the wanted one is free, no longer than PostgreSQL takes."""
+    """Return a name for the time until the wanted one is free, no longer than PostgreSQL takes."""
     suffix = "_new"
-    return name.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix
+    return name.encode()[: NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
 
 def _drop(build: ops.CreateIndexOp) -> ops.DropIndexOp:

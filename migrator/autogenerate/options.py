@@ -6,11 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.runtime.plugins import Plugin
 
-from migrator.autogenerate import defaults, rewrite, scope
+from migrator.autogenerate import defaults, rewrite, scope, texts
 
 LEDGER_SCHEMA = "migrator"
 
-Plugin.setup_plugin_from_module(defaults, defaults.NAME)
+for comparison in (defaults, texts):
+    Plugin.setup_plugin_from_module(comparison, comparison.NAME)
 
 
 def options(
@@ -32,7 +33,12 @@ def options(
         "compare_server_default": True,
         "include_schemas": bool(schemas),
         "include_name": scope.name_filter(connection, schemas, ledger_schema),
-        "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", defaults.NAME],
+        "autogenerate_plugins": [
+            "alembic.autogenerate.*",
+            "alembic.ext.checkconstraint_byname",
+            defaults.NAME,
+            texts.NAME,
+        ],
     }
     if safe:
         chosen["process_revision_directives"] = rewrite.safe

@@ -3,7 +3,7 @@
 Autogenerate compares names, so a rename looks like a loss and a new start; only a person can tell.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from alembic.operations import ops
 from sqlalchemy.schema import Column
@@ -39,9 +39,9 @@ def _type(column: Column, scene: Scene) -> str:
     return column.type.compile(dialect=scene.dialect)
 
 
-def _column_names(parts) -> set[str]:
+def _column_names(parts: Iterable[object]) -> set[str]:
     return {part.name for part in parts if isinstance(part, Column)}
 
 
-def _name(op) -> str:
+def _name(op: ops.MigrateOperation) -> str:
     return shown(op.schema, op.table_name)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import sqlalchemy as sa
+from alembic.config import Config
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.util import rev_id
@@ -33,13 +34,13 @@ def safe(context: MigrationContext, _revision: object, directives: list[ops.Migr
     script = directives[-1]
     if len(script.upgrade_ops_list) > 1 or context.connection is None:
         return
-    if script.upgrade_ops.is_empty():
-        # an empty revision says nothing; Alembic's own cookbook leaves it out this way
-        directives[:] = []
-        return
     found = script.upgrade_ops.ops
     scene = _scene(context, found)
     steps = chain(_steps(context, found, scene))
+    if not steps:
+        # an empty revision says nothing; Alembic's own cookbook leaves it out this way
+        directives[:] = []
+        return
     review = [line for step in steps for line in step.review]
     review += [*renames.hints(found, scene), NOT_COMPARED]
     if context.config is not None:
@@ -47,8 +48,8 @@ def safe(context: MigrationContext, _revision: object, directives: list[ops.Migr
     directives[:] = _scripts(context, script, steps)
 
 
-def review(config) -> tuple[str, ...]:
-    """What a person should look at in the revisions that were just written with this config."""
+def review(config: Config) -> tuple[str, ...]:
+    """Return what a person should look at in the revisions that were just written with this config."""
     return config.attributes.get(REVIEW, ())
 
 
@@ -149,7 +150,7 @@ def _scripts(context: MigrationContext, first: ops.MigrationScript, steps: list[
 
 
 def _next_id(previous: str) -> str:
-    """An id that sorts after the previous one, so that the files of one command lie in their order."""
+    """Return an id that sorts after the previous one, so that the files of one command lie in their order."""
     try:
         number = int(previous, 16) + 1 + secrets.randbelow(2**36)
     except ValueError:

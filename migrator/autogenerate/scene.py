@@ -9,6 +9,8 @@ from alembic.operations import ops
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import IdentifierPreparer
 
+NAME_BYTES = 63  # what PostgreSQL keeps of a longer name
+
 # constraints and plain indexes of a table with the columns they rest on
 _RESTS_ON = sa.text(
     """
@@ -87,15 +89,15 @@ class Scene:
         return self.dialect.identifier_preparer
 
     def quote(self, *names: str | None) -> str:
-        """A name, or a dotted path of names; None parts are left out."""
+        """Quote a name, or a dotted path of names; None parts are left out."""
         return plain(self.dialect, ".".join(self.quoting.quote(name) for name in names if name is not None))
 
     def constraint_name(self, op: ops.AddConstraintOp) -> str:
-        """The constraint's name as PostgreSQL gets it, cut to 63 bytes where a convention made it longer."""
+        """Return the constraint's name as PostgreSQL gets it, cut to 63 bytes where a convention made it longer."""
         return plain(self.dialect, self.quoting.format_constraint(op.to_constraint()))
 
     def index_name(self, op: ops.CreateIndexOp) -> str:
-        """The index's name as PostgreSQL gets it."""
+        """Return the index's name as PostgreSQL gets it."""
         return plain(self.dialect, self.quoting.format_index(op.to_index()))
 
     def is_partitioned(self, schema: str | None, table: str) -> bool:
@@ -104,7 +106,7 @@ class Scene:
         return bool(self.connection.scalar(kind, {"table": self.quote(schema, table)}))
 
     def rests_on(self, schema: str | None, table: str, columns: Iterable[str]) -> tuple[Rest, ...]:
-        """The constraints and indexes of the table that rest on any of the columns."""
+        """Return the constraints and indexes of the table that rest on any of the columns."""
         name = self.quote(schema, table)
         if name not in self._rests:
             rows = self.connection.execute(_RESTS_ON, {"table": name})
@@ -113,16 +115,17 @@ class Scene:
         return tuple(rest for rest in self._rests[name] if rest.column in wanted)
 
     def enum_columns(self, schema: str, name: str) -> tuple[EnumColumn, ...]:
-        """The columns of every table that hold this enum."""
+        """Return the columns of every table that hold this enum."""
         rows = self.connection.execute(_ENUM_COLUMNS, {"schema": schema, "name": name})
         return tuple(EnumColumn(*row) for row in rows)
 
 
 def plain(dialect: Dialect, sql: str) -> str:
-    """SQL as PostgreSQL reads it: SQLAlchemy doubles percent signs for drivers that format with them."""
-    return sql.replace("%%", "%") if dialect.identifier_preparer._double_percents else sql
+    """Return SQL as PostgreSQL reads it: SQLAlchemy doubles percent signs for drivers that format with them."""
+    doubled = dialect.identifier_preparer._double_percents  # noqa: SLF001 -- nothing public tells
+    return sql.replace("%%", "%") if doubled else sql
 
 
 def shown(schema: str | None, *names: str) -> str:
-    """A name as a sentence has it."""
+    """Return a name as a sentence has it."""
     return ".".join(name for name in (schema, *names) if name)

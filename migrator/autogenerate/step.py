@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from alembic.autogenerate import render_op_text, renderers
-from alembic.autogenerate.render import render_op
 from alembic.autogenerate.api import AutogenContext
+from alembic.autogenerate.render import render_op
 from alembic.operations import ops
 
 Op = ops.MigrateOperation
@@ -63,7 +63,7 @@ class Step:
 
 
 def chain(steps: Sequence[Step]) -> list[Step]:
-    """The steps in the order they are to run, those of one group that meet made one."""
+    """Put the steps in the order they are to run, and make those of one group that meet one."""
     ordered: list[Step] = []
     for step in sorted(steps, key=lambda step: step.phase):
         last = ordered[-1] if ordered else None
@@ -100,11 +100,12 @@ class NoteOp(Op):
 @renderers.dispatch_for(WrittenOp)
 def _render_written(context: AutogenContext, op: WrittenOp) -> list[str]:
     quoting = context.dialect.identifier_preparer
-    doubles, quoting._double_percents = quoting._double_percents, False
+    doubles = quoting._double_percents  # noqa: SLF001 -- nothing public turns it off
+    quoting._double_percents = False  # noqa: SLF001
     try:
         return [line for each in op.ops for line in render_op(context, each)]
     finally:
-        quoting._double_percents = doubles
+        quoting._double_percents = doubles  # noqa: SLF001
 
 
 @renderers.dispatch_for(AutocommitOp)
@@ -115,15 +116,15 @@ def _render_autocommit(context: AutogenContext, op: AutocommitOp) -> list[str]:
 
 
 @renderers.dispatch_for(NoteOp)
-def _render_note(context: AutogenContext, op: NoteOp) -> list[str]:
+def _render_note(_context: AutogenContext, op: NoteOp) -> list[str]:
     return [f"# {line}" for line in op.text.splitlines()]
 
 
 def autocommit(*operations: Op) -> AutocommitOp:
-    """The operations outside of a transaction, each committed as it is done."""
+    """Put the operations outside of a transaction, each committed as it is done."""
     return AutocommitOp(list(operations))
 
 
 def execute(sql: str) -> ops.ExecuteSQLOp:
-    """A statement as it stands: a colon in a name is no bind parameter."""
+    """Run a statement as it stands: a colon in a name is no bind parameter."""
     return ops.ExecuteSQLOp(re.sub(r"(?<![:\w\\]):(?=[\w$])", r"\\:", sql))

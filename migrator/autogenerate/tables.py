@@ -13,7 +13,7 @@ Key = tuple[str | None, str]
 
 
 def key(op: ops.MigrateOperation) -> Key:
-    """The table an operation is about."""
+    """Return the table an operation is about."""
     return op.schema, op.table_name
 
 
@@ -30,7 +30,7 @@ def schema_made(schema: str, scene: Scene) -> Step:
 
 
 def made(op: ops.MigrateOperation) -> Step:
-    """A new table, or what belongs on one: nobody uses it yet, so it stays as it is."""
+    """Make a new table, or what belongs on one: nobody uses it yet, so it stays as it is."""
     return Step(Phase.CREATE, f"create {op.table_name}", (op,), (op.reverse(),), group="created")
 
 
@@ -46,8 +46,8 @@ def dropped(op: ops.DropTableOp, belongings: ops.ModifyTableOps | None) -> Itera
         op.table_name,
         kept,
         schema=op.schema,
-        _namespace_metadata=create._namespace_metadata,
-        _constraints_included=create._constraints_included,
+        _namespace_metadata=create._namespace_metadata,  # noqa: SLF001 -- the same operation, less a part
+        _constraints_included=create._constraints_included,  # noqa: SLF001 -- as above
         comment=create.comment,
         info=create.info,
         prefixes=create.prefixes,
@@ -65,7 +65,9 @@ def dropped(op: ops.DropTableOp, belongings: ops.ModifyTableOps | None) -> Itera
 
 
 def changed(op: ops.ModifyTableOps, scene: Scene) -> Iterator[list[Step] | Iterator[Step]]:
-    """What happens to a table that is there: an iterator of steps for each change, to be refused alone."""
+    """Yield the steps of each change of a table that is there, so that each can be refused alone."""
+    for each in op.ops:
+        _tidy(each)
     drops = [each for each in op.ops if isinstance(each, ops.DropColumnOp)]
     implied = _implied(op.ops, drops, scene)
     pairs = _replacements(op.ops, implied)
@@ -74,10 +76,10 @@ def changed(op: ops.ModifyTableOps, scene: Scene) -> Iterator[list[Step] | Itera
         if id(each) not in taken:
             yield _change(each, pairs.get(id(each)), scene)
     if drops:
-        yield columns.removed(drops, implied, scene)
+        yield columns.removed(drops, implied)
 
 
-def _change(op: ops.MigrateOperation, old: ops.MigrateOperation | None, scene: Scene) -> Iterator[Step]:
+def _change(op: ops.MigrateOperation, old: ops.MigrateOperation | None, scene: Scene) -> Iterator[Step]:  # noqa: PLR0911 -- a table
     match op:
         case ops.AddColumnOp():
             return columns.added(op, scene)
@@ -100,10 +102,17 @@ def _change(op: ops.MigrateOperation, old: ops.MigrateOperation | None, scene: S
             return iter([Step(Phase.ALTER, f"change {table}", (op,), (op.reverse(),), group=table)])
 
 
+def _tidy(op: ops.MigrateOperation) -> None:
+    """Leave out the options that reflection names though they are off: an older server does not know them."""
+    for kw in (getattr(op, "kw", {}), getattr(getattr(op, "_reverse", None), "kw", {})):
+        for name in [name for name, value in kw.items() if name.startswith("postgresql_") and value in (False, [])]:
+            del kw[name]
+
+
 def _implied(
     all_ops: list[ops.MigrateOperation], drops: list[ops.DropColumnOp], scene: Scene
 ) -> list[ops.MigrateOperation]:
-    """The indexes and unique constraints that go with the columns, unless the new release trips over them."""
+    """Return the indexes and unique constraints that go with the columns, unless the new release trips over them."""
     if not drops:
         return []
     defaulted = {op.column_name for op in drops if op.to_column().server_default is not None}
@@ -129,7 +138,7 @@ def _implied(
 def _replacements(
     all_ops: list[ops.MigrateOperation], implied: list[ops.MigrateOperation]
 ) -> dict[int, ops.MigrateOperation]:
-    """What is dropped and made anew under one name, by the one that is made."""
+    """Return what is dropped and made anew under one name, by the one that is made."""
     leaving = {id(op) for op in implied}
     drops = {(_kind(op), _object_name(op)): op for op in all_ops if _is_drop(op) and id(op) not in leaving}
     makes = [op for op in all_ops if isinstance(op, (ops.CreateIndexOp, ops.AddConstraintOp))]

@@ -5,7 +5,7 @@ on the types, the volatility of a default, domains and the session's time zone, 
 says it as surely as the file node of the table and of its indexes does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -33,7 +33,7 @@ _DEFAULT = sa.text(
 
 @contextmanager
 def throw_away(connection: sa.Connection, definition: str) -> Iterator[None]:
-    """A temporary table that is gone, with all that was done to it, when the block is left."""
+    """Make a temporary table that is gone, with all that was done to it, when the block is left."""
     savepoint = connection.begin_nested()
     try:
         # timestamp to timestamptz is free in UTC only; production may use another zone
@@ -46,7 +46,7 @@ def throw_away(connection: sa.Connection, definition: str) -> Iterator[None]:
 
 def added(connection: sa.Connection, like: str, column: Column, prelude: tuple[str, ...]) -> bool:
     """Whether adding the column to the table rewrites it."""
-    copy = column._copy()
+    copy = column._copy()  # noqa: SLF001 -- a column belongs to one table
     # whether the column is filled is not the question here, and NOT NULL fails on no row
     return _rewrites(connection, like, prelude, lambda op: op.add_column(COPY, copy))
 
@@ -63,7 +63,7 @@ def altered(connection: sa.Connection, like: str, op: ops.AlterColumnOp, prelude
 
 
 def default_of(connection: sa.Connection, type_: str, expression: str) -> str | None:
-    """A column default as PostgreSQL writes it; None if it refuses it, as it does an enum label yet to be."""
+    """Return a column default as PostgreSQL writes it; None if it refuses it, as it does an enum label yet to be."""
     try:
         with throw_away(connection, f"(c {type_} default {expression})"):
             return connection.scalar(_DEFAULT)
@@ -72,10 +72,12 @@ def default_of(connection: sa.Connection, type_: str, expression: str) -> str | 
 
 
 def _file_nodes(connection: sa.Connection) -> dict[str, int]:
-    return {name: node for name, node in connection.execute(_FILE_NODES)}
+    return dict(connection.execute(_FILE_NODES).all())
 
 
-def _rewrites(connection: sa.Connection, like: str, prelude: tuple[str, ...], change) -> bool:
+def _rewrites(
+    connection: sa.Connection, like: str, prelude: tuple[str, ...], change: Callable[[Operations], object]
+) -> bool:
     with throw_away(connection, f"(like {like} including all)"):
         for statement in prelude:
             connection.exec_driver_sql(statement.replace("%", "%%"))

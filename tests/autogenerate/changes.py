@@ -138,7 +138,7 @@ CHANGES = [
     Change(
         "drop a column that references",
         (FIRST, "drop users organisation_id"),
-        before={"users": put(fk=lambda: references())},
+        before={"users": put(fk=references)},
         after={"users": take("organisation_id")},
     ),
     Change(
@@ -235,13 +235,13 @@ CHANGES = [
     Change(
         "add a foreign key",
         (FIRST, "validate fk_users_organisation_id_organisations"),
-        after={"users": put(fk=lambda: references())},
+        after={"users": put(fk=references)},
     ),
-    Change("drop a foreign key", (FIRST,), before={"users": put(fk=lambda: references())}),
+    Change("drop a foreign key", (FIRST,), before={"users": put(fk=references)}),
     Change(
         "change what a foreign key does on delete",
         (FIRST, "validate fk_users_organisation_id_organisations"),
-        before={"users": put(fk=lambda: references())},
+        before={"users": put(fk=references)},
         after={"users": put(fk=lambda: references(ondelete="CASCADE", deferrable=True))},
     ),
     Change(
@@ -268,7 +268,7 @@ CHANGES = [
     Change(
         "drop a table others reference",
         (FIRST, "drop users organisation_id", "drop table organisations"),
-        before={"users": put(fk=lambda: references())},
+        before={"users": put(fk=references)},
         after={"users": take("organisation_id"), "without": ("organisations",)},
         naive=False,
     ),
@@ -360,9 +360,27 @@ CHANGES = [
         ),
     ),
     Change(
+        "change what a check says",
+        (FIRST, "validate ck_users_age"),
+        before={"users": put(ck=lambda: sa.CheckConstraint("age >= 0 and name <> '%'", name="age"))},
+        after={"users": put(ck=lambda: sa.CheckConstraint("age >= 1 and name <> '%%'", name="age"))},
+        naive=False,
+    ),
+    Change(
+        "change the predicate of an index",
+        (FIRST, "drop old ix_users_name", "rename ix_users_name"),
+        before={"users": put(ix_name=lambda: Index("ix_users_name", "name", postgresql_where=sa.text("age > 0")))},
+        after={"users": put(ix_name=lambda: Index("ix_users_name", "name", postgresql_where=sa.text("age > 9")))},
+    ),
+    Change(
+        "take the predicate of an index away",
+        (FIRST, "drop old ix_users_name", "rename ix_users_name"),
+        before={"users": put(ix_name=lambda: Index("ix_users_name", "name", postgresql_where=sa.text("age > 0")))},
+    ),
+    Change(
         "many at once",
         (),
-        before={"users": put(fk=lambda: references()), **tables(child)},
+        before={"users": put(fk=references), **tables(child)},
         after={
             "users": lambda items: [
                 take("code", "uq_email")(items),

@@ -22,9 +22,10 @@ def world(
     organisations: Edit | None = None,
     without: tuple[str, ...] = (),
     more: Callable[[MetaData], object] | None = None,
+    names: dict[str, str] | None = None,
 ) -> MetaData:
     """The models, edited: a table's columns and constraints are items of a dict."""
-    metadata = MetaData(naming_convention=NAMES)
+    metadata = MetaData(naming_convention=NAMES if names is None else names)
     parts: dict[str, Items] = {
         "organisations": {
             "id": Column("id", sa.BigInteger, Identity(), primary_key=True),

@@ -84,3 +84,8 @@ class Project:
         """Every revision, oldest first."""
         found = ScriptDirectory(str(self.directory)).walk_revisions()
         return list(found)[::-1]
+
+
+def titled(script: Script) -> str:
+    """The message a revision was written with."""
+    return script.doc[:1].lower() + script.doc[1:].removesuffix(".")

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from tests.autogenerate.changes import CHANGES, FIRST, Change
 from tests.autogenerate.models import ROWS, world
+from tests.autogenerate.project import titled
 from tests.autogenerate.schema import difference, dump
 
 
@@ -14,9 +15,8 @@ def test_leads_where_the_naive_revision_leads_and_back(change: Change, project) 
     start = dump(safe.engine)
     written, _ = safe.revision(world(**change.after), FIRST)
     if change.titles:
-        assert tuple(script.doc for script in written) == change.titles
+        assert [titled(script) for script in written] == list(change.titles)
     stages = _up_one_by_one(safe, written)
-    assert safe.revision(world(**change.after))[0] == []
     safe.check(world(**change.after))
     _down_one_by_one(safe, written, [start, *stages], change)
 
