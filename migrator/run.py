@@ -108,8 +108,12 @@ def migrate(
     report: Report,
     accept_edited: str | None = None,
     deferred_only: bool = False,
+    replay: bool = False,
 ) -> Outcome:
-    """Plan and apply on a database, under the lock; `choose(script, heads)` asks Alembic for the steps."""
+    """Plan and apply on a database, under the lock; `choose(script, heads)` asks Alembic for the steps.
+
+    A `replay` on a throw-away database ends with the last step: the models may be ahead of the revisions there.
+    """
     outcome = Outcome()
     engine = connect.migrating_engine(means.control.where, means.settings)
     with locked(means, verb, "migrator", outcome) as own:
@@ -117,7 +121,8 @@ def migrate(
         def work(context: Any, arguments: dict[str, Any]) -> None:
             job = Job(own, project, context, arguments, verb, outcome)
             job.apply(choose, accept_edited=accept_edited, deferred_only=deferred_only)
-            job.finish(deferred_only=deferred_only)
+            if not replay:
+                job.finish(deferred_only=deferred_only)
 
         try:
             environment.inside(project, work, connect=engine.connect)

@@ -69,7 +69,12 @@ def _drift(settings: Settings, project: Project) -> list[str]:
         quiet = Report(quiet=True)
         with run.connected(own, quiet) as means:
             run.migrate(
-                means, project, "upgrade", lambda script, now: plan.upgrade_steps(script, now, "head"), report=quiet
+                means,
+                project,
+                "upgrade",
+                lambda script, now: plan.upgrade_steps(script, now, "head"),
+                report=quiet,
+                replay=True,
             )
             engine = run.connect.migrating_engine(means.control.where, own)
             project.config.attributes[road.COMPARE] = True

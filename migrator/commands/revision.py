@@ -59,7 +59,12 @@ def _written(project: Project, settings: Settings, message: str, *, autogenerate
         quiet = Report(quiet=True)
         with run.connected(own, quiet) as means:
             run.migrate(
-                means, project, "upgrade", lambda script, heads: plan.upgrade_steps(script, heads, "head"), report=quiet
+                means,
+                project,
+                "upgrade",
+                lambda script, heads: plan.upgrade_steps(script, heads, "head"),
+                report=quiet,
+                replay=True,
             )
         engine = connect.migrating_engine(connect.address(url), own)
         project.config.attributes[environment.CONNECT] = engine.connect
