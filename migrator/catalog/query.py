@@ -43,77 +43,88 @@ UNION ALL SELECT 'role', oid, NULL, NULL, NULL, NULL, rolname FROM pg_roles WHER
 _CONTENT = """
 WITH closed AS MATERIALIZED (
   SELECT oid, relname FROM pg_class
-  WHERE CASE WHEN relkind = 'S' THEN NOT has_sequence_privilege(%(role)s::oid, oid, 'USAGE, UPDATE') ELSE false END)
+  WHERE CASE WHEN relkind = 'S' THEN NOT has_sequence_privilege({me}, oid, 'USAGE, UPDATE') ELSE false END)
 SELECT 'column', attrelid, attname, attnum, NULL::text,
-    attnotnull::int + 2 * atthasdef::int + 4 * (attidentity = 'd')::int + 8 * (attidentity = 'a')::int + 16 * (attgenerated <> '')::int,
-    atttypid, atttypmod
-  FROM pg_attribute WHERE attrelid = ANY(%(oids)s::oid[]) AND attnum > 0 AND NOT attisdropped
+    attnotnull::int + 2 * atthasdef::int + 4 * (attidentity = 'd')::int + 8 * (attidentity = 'a')::int
+    + 16 * (attgenerated <> '')::int, atttypid, atttypmod
+  FROM pg_attribute WHERE attrelid {these} AND attnum > 0 AND NOT attisdropped
 UNION ALL
 SELECT 'relation', c.oid, relname, pg_relation_is_updatable(c.oid, true), nspname,
-    CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, false) ELSE 0 END
-    + 32 * (relrowsecurity AND NOT coalesce((SELECT rolsuper OR rolbypassrls FROM pg_roles r WHERE r.oid = %(role)s::oid), false)
-            AND (relforcerowsecurity OR %(role)s::oid IS NULL OR NOT pg_has_role(%(role)s::oid, relowner, 'USAGE')))::int
-    + 64 * (%(role)s::oid IS NOT NULL AND NOT has_schema_privilege(%(role)s::oid, n.oid, 'USAGE'))::int
-    + 128 * (relkind <> 'p' OR EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = c.oid AND partdefid <> 0))::int,
+    CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, false)
+         ELSE 0 END
+    + 32 * (relrowsecurity
+            AND NOT coalesce((SELECT rolsuper OR rolbypassrls FROM pg_roles r WHERE r.oid = {me}), false)
+            AND (relforcerowsecurity OR {me} IS NULL OR NOT pg_has_role({me}, relowner, 'USAGE')))::int
+    + 64 * ({me} IS NOT NULL AND NOT has_schema_privilege({me}, n.oid, 'USAGE'))::int
+    + 128 * (relkind <> 'p'
+             OR EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = c.oid AND partdefid <> 0))::int,
     ascii(relkind::text)::oid, NULL
-  FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = ANY(%(oids)s::oid[])
+  FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid {these}
 UNION ALL
 SELECT 'option', oid, split_part(o, '=', 1), NULL, split_part(o, '=', 2), NULL, NULL, NULL
-  FROM pg_class, unnest(reloptions) o WHERE oid = ANY(%(oids)s::oid[]) AND reloptions IS NOT NULL
+  FROM pg_class, unnest(reloptions) o WHERE oid {these} AND reloptions IS NOT NULL
 UNION ALL
 SELECT 'shut column', c.oid, NULL, n, NULL, NULL, NULL, NULL
   FROM pg_class c CROSS JOIN generate_series(1, relnatts) n
-  WHERE c.oid = ANY(%(oids)s::oid[]) AND CASE WHEN relkind IN ('v', 'f') THEN NOT pg_column_is_updatable(c.oid, n::int2, true) ELSE false END
+  WHERE c.oid {these}
+    AND CASE WHEN relkind IN ('v', 'f') THEN NOT pg_column_is_updatable(c.oid, n::int2, true) ELSE false END
 UNION ALL
 SELECT CASE WHEN {nulls} THEN 'UNIQUE NULLS NOT DISTINCT' ELSE 'UNIQUE' END, indrelid, relname, NULL,
     concat_ws(' ', indkey, '|', indclass, md5(indexprs::text), md5(indpred::text)), NULL, NULL, NULL
-  FROM pg_index i JOIN pg_class x ON x.oid = indexrelid
-  WHERE indrelid = ANY(%(oids)s::oid[]) AND indisunique AND indislive
+  FROM pg_index i JOIN pg_class x ON x.oid = indexrelid WHERE indrelid {these} AND indisunique AND indislive
 UNION ALL
-SELECT CASE contype WHEN 'x' THEN 'EXCLUDE' WHEN 'f' THEN 'FOREIGN KEY' ELSE
-      CASE WHEN conbin::text ~ '^\\{{NULLTEST :arg \\{{VAR [^{{}}]*\\}} :nulltesttype 1 ' THEN 'NOT NULL' ELSE 'CHECK' END END,
+SELECT CASE WHEN contype = 'x' THEN 'EXCLUDE' WHEN contype = 'f' THEN 'FOREIGN KEY'
+            WHEN conbin::text ~ '^\\{{NULLTEST :arg \\{{VAR [^{{}}]*\\}} :nulltesttype 1 ' THEN 'NOT NULL'
+            ELSE 'CHECK' END,
     conrelid, conname, NULL,
     concat_ws(' ', array_to_string(conkey, ' '), '|',
       CASE contype WHEN 'c' THEN md5(conbin::text) WHEN 'x' THEN pg_get_constraintdef(c.oid)
            ELSE concat_ws(' ', confrelid, confkey, confdeltype, confupdtype, condeferrable) END), NULL, NULL, NULL
-  FROM pg_constraint c WHERE conrelid = ANY(%(oids)s::oid[]) AND contype IN ('c', 'x', 'f') {enforced}
+  FROM pg_constraint c WHERE conrelid {these} AND contype IN ('c', 'x', 'f') {enforced}
 UNION ALL
 SELECT 'REFERENCE', confrelid, conname, NULL,
     concat_ws(' ', array_to_string(confkey, ' '), '|', conrelid, conkey, confdeltype, confupdtype), NULL, NULL, NULL
-  FROM pg_constraint c WHERE confrelid = ANY(%(oids)s::oid[]) AND contype = 'f' AND conparentid = 0 {enforced}
+  FROM pg_constraint c WHERE confrelid {these} AND contype = 'f' AND conparentid = 0 {enforced}
 UNION ALL
 SELECT 'TRIGGER', tgrelid, tgname, tgtype, concat_ws(' ', '|', tgfoid, tgtype, md5(tgqual::text)), NULL, NULL, NULL
-  FROM pg_trigger WHERE tgrelid = ANY(%(oids)s::oid[]) AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+  FROM pg_trigger WHERE tgrelid {these} AND NOT tgisinternal AND tgenabled IN ('O', 'A')
 UNION ALL
-SELECT CASE WHEN is_instead THEN 'RULE INSTEAD' ELSE 'RULE' END, ev_class, rulename, NULL, '| ' || md5(ev_action::text), NULL, NULL, NULL
-  FROM pg_rewrite WHERE ev_class = ANY(%(oids)s::oid[]) AND rulename <> '_RETURN' AND ev_type <> '1'
+SELECT CASE WHEN is_instead THEN 'RULE INSTEAD' ELSE 'RULE' END, ev_class, rulename, NULL,
+    '| ' || md5(ev_action::text), NULL, NULL, NULL
+  FROM pg_rewrite WHERE ev_class {these} AND rulename <> '_RETURN' AND ev_type <> '1'
 UNION ALL
 SELECT 'policy', polrelid, polname, polpermissive::int,
-    CASE WHEN coalesce(pg_get_expr(polqual, polrelid), 'true') = 'true' AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true'
+    CASE WHEN coalesce(pg_get_expr(polqual, polrelid), 'true') = 'true'
+          AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true'
          THEN '' ELSE md5(concat_ws(' ', polqual, '|', polwithcheck)) END, NULL, ascii(polcmd::text)::oid, NULL
-  FROM pg_policy WHERE polrelid = ANY(%(oids)s::oid[])
-    AND (%(role)s::oid IS NULL OR EXISTS (SELECT FROM unnest(polroles) r WHERE r = 0 OR pg_has_role(%(role)s::oid, r, 'USAGE')))
+  FROM pg_policy WHERE polrelid {these}
+    AND ({me} IS NULL OR EXISTS (SELECT FROM unnest(polroles) r WHERE r = 0 OR pg_has_role({me}, r, 'USAGE')))
 UNION ALL
 SELECT 'refused ' || verb, c.oid, attname, attnum, NULL, NULL, NULL, NULL
   FROM pg_class c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) verb
   LEFT JOIN pg_attribute a ON verb <> 'DELETE' AND attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-  WHERE c.oid = ANY(%(oids)s::oid[]) AND relkind <> 'S' AND NOT has_table_privilege(%(role)s::oid, c.oid, verb)
-    AND (attnum IS NULL OR NOT has_column_privilege(%(role)s::oid, c.oid, attnum, verb))
+  WHERE c.oid {these} AND relkind <> 'S' AND NOT has_table_privilege({me}, c.oid, verb)
+    AND (attnum IS NULL OR NOT has_column_privilege({me}, c.oid, attnum, verb))
 UNION ALL
-SELECT 'refused USAGE', oid, NULL, NULL, NULL, NULL, NULL, NULL FROM closed WHERE oid = ANY(%(oids)s::oid[])
+SELECT 'refused USAGE', oid, NULL, NULL, NULL, NULL, NULL, NULL FROM closed WHERE oid {these}
 UNION ALL
 SELECT 'closed sequence', a.adrelid, s.relname, a.adnum, NULL, NULL, NULL, NULL
-  FROM closed s JOIN pg_depend x ON x.refclassid = 'pg_class'::regclass AND x.refobjid = s.oid AND x.classid = 'pg_attrdef'::regclass
-  JOIN pg_attrdef a ON a.oid = x.objid WHERE a.adrelid = ANY(%(oids)s::oid[])
+  FROM closed s
+  JOIN pg_depend x ON x.refclassid = 'pg_class'::regclass AND x.refobjid = s.oid AND x.classid = 'pg_attrdef'::regclass
+  JOIN pg_attrdef a ON a.oid = x.objid WHERE a.adrelid {these}
 UNION ALL
-SELECT 'type', t.oid, typname, (SELECT count(*) FROM pg_constraint WHERE contypid = t.oid AND contype = 'c')::int, nspname,
-    pg_type_is_visible(t.oid)::int + 2 * (typtype = 'd')::int + 4 * typnotnull::int + 8 * (typdefault IS NOT NULL)::int, typbasetype, typtypmod
+SELECT 'type', t.oid, typname, (SELECT count(*) FROM pg_constraint WHERE contypid = t.oid AND contype = 'c')::int,
+    nspname, pg_type_is_visible(t.oid)::int + 2 * (typtype = 'd')::int + 4 * typnotnull::int
+    + 8 * (typdefault IS NOT NULL)::int, typbasetype, typtypmod
   FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
   WHERE typtype IN ('e', 'd') AND nspname NOT IN ('pg_catalog', 'information_schema')
 UNION ALL
-SELECT 'label', enumtypid, enumlabel, (rank() OVER (PARTITION BY enumtypid ORDER BY enumsortorder))::int, NULL, NULL, NULL, NULL FROM pg_enum
+SELECT 'label', enumtypid, enumlabel, (rank() OVER (PARTITION BY enumtypid ORDER BY enumsortorder))::int,
+    NULL, NULL, NULL, NULL FROM pg_enum
 UNION ALL
-SELECT 'array', typarray, NULL, NULL, NULL, NULL, oid, NULL FROM pg_type WHERE typtype IN ('e', 'd') AND oid >= 16384 AND typarray <> 0"""
+SELECT 'array', typarray, NULL, NULL, NULL, NULL, oid, NULL
+  FROM pg_type WHERE typtype IN ('e', 'd') AND oid >= 16384 AND typarray <> 0"""
+_NULLS_NOT_DISTINCT_SINCE, _NOT_ENFORCED_SINCE = 15, 18
 
 SPELLINGS = "SELECT t, m, format_type(t, m) FROM unnest(%(types)s::oid[], %(modifiers)s::int[]) AS w (t, m)"
 
@@ -128,6 +139,8 @@ def relations(everything: bool) -> str:
 def content(server_version: int) -> str:
     """All about the relations `oids`, and the rights of the role with the oid `role` (or NULL)."""
     return _CONTENT.format(
-        nulls="indnullsnotdistinct" if server_version >= 15 else "false",
-        enforced="AND conenforced" if server_version >= 18 else "",
+        these="= ANY(%(oids)s::oid[])",
+        me="%(role)s::oid",
+        nulls="indnullsnotdistinct" if server_version >= _NULLS_NOT_DISTINCT_SINCE else "false",
+        enforced="AND conenforced" if server_version >= _NOT_ENFORCED_SINCE else "",
     )

@@ -6,25 +6,30 @@ It runs in the migrating transaction, after each revision, so it is made to cost
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
+from operator import itemgetter
 from types import MappingProxyType
-from typing import Any
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any
 
 from migrator.catalog import query
 from migrator.catalog.snapshot import VERBS, Catalog, Column, Constraint, Name, NamedType, Policy, Relation
 from migrator.catalog.views import Found, seen_through
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
 KINDS = {
-    "r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence",
-    "c": "composite type", "i": "index", "I": "index", "t": "toast table",
+    "r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table",
+    "S": "sequence", "c": "composite type", "i": "index", "I": "index", "t": "toast table",
 }  # fmt: skip
 LIMITS = (
-    "UNIQUE", "UNIQUE NULLS NOT DISTINCT", "CHECK", "NOT NULL", "EXCLUDE", "FOREIGN KEY", "REFERENCE", "TRIGGER", "RULE", "RULE INSTEAD",
+    "UNIQUE", "UNIQUE NULLS NOT DISTINCT", "CHECK", "NOT NULL", "EXCLUDE", "FOREIGN KEY", "REFERENCE",
+    "TRIGGER", "RULE", "RULE INSTEAD",
 )  # fmt: skip
 BEFORE_INSERT_ROW = 7  # the bits of pg_trigger.tgtype
+HAS_DEFAULT, HAS_DEFAULT_OR_GENERATED = 2, 18  # an expression that generates is kept as a default is
 Rows = dict[str, dict[int, list[Any]]]
 
 
@@ -73,15 +78,32 @@ def _content(connection: Connection, oids: Iterable[int], role: int | None) -> R
 
 
 class _Types:
-    """How each (type, modifier) is spelled, and the enums and domains by oid."""
+    """How each (type, modifier) is spelled, the enums and domains by oid, and the columns made of them."""
 
     def __init__(
         self, spelled: dict[tuple[int, int], str], named: dict[int, NamedType], elements: dict[int, int]
     ) -> None:
         self.spelled, self.named, self.elements = spelled, named, elements
+        # Tables have many a column in common (`id`, `created_at`), and a frozen one can be shared.
+        self.made: dict[tuple[str, int, int, int], Column] = {}
 
-    def of(self, oid: int) -> NamedType | None:
-        return self.named.get(self.elements.get(oid, oid))
+    def column(self, name: str, flags: int, type_: int, modifier: int) -> Column:
+        key = (name, flags, type_, modifier)
+        if key not in self.made:
+            self.made[key] = self._column(*key)
+        return self.made[key]
+
+    def _column(self, name: str, flags: int, type_: int, modifier: int) -> Column:
+        domain = self.named.get(type_)
+        return Column(
+            name,
+            self.spelled[type_, modifier],
+            not_null=bool(flags & 1) or (domain is not None and domain.not_null),
+            has_default=flags & HAS_DEFAULT_OR_GENERATED == HAS_DEFAULT or (domain is not None and domain.has_default),
+            identity="by default" if flags & 4 else "always" if flags & 8 else "",
+            generated=bool(flags & 16),
+            named=domain or self.named.get(self.elements.get(type_, 0)),
+        )
 
 
 def _spellings(connection: Connection, rows: Rows) -> dict[tuple[int, int], str]:
@@ -94,7 +116,7 @@ def _spellings(connection: Connection, rows: Rows) -> dict[tuple[int, int], str]
 def _types(rows: Rows, spelled: dict[tuple[int, int], str]) -> _Types:
     named = {}
     for oid, [[name, checks, schema, flags, base, modifier]] in rows["type"].items():
-        labels = tuple(label for label, *_ in sorted(rows["label"].get(oid, ()), key=lambda one: one[1])) or None
+        labels = tuple(label for label, *_ in sorted(rows["label"].get(oid, ()), key=itemgetter(1))) or None
         domain = bool(flags & 2)
         named[oid] = NamedType(
             schema, name, bool(flags & 1), None if domain else labels, spelled[base, modifier] if domain else None,
@@ -105,7 +127,10 @@ def _types(rows: Rows, spelled: dict[tuple[int, int], str]) -> _Types:
 
 def _found(oid: int, rows: Rows, types: _Types, origins: dict[int, set[tuple[int, int]]]) -> Found:
     options = {name: value for name, _, value, *_ in rows["option"].get(oid, ())}
-    columns = {row[1]: _column(row, types) for row in sorted(rows["column"].get(oid, ()), key=lambda one: one[1])}
+    columns = {
+        number: types.column(name, flags, type_, modifier)
+        for name, number, _, flags, type_, modifier in sorted(rows["column"].get(oid, ()), key=itemgetter(1))
+    }
     for name, number, *_ in rows["closed sequence"].get(oid, ()):
         columns[number] = replace(columns[number], closed_sequence=name)
     for _, number, *_ in rows["shut column"].get(oid, ()):
@@ -114,7 +139,8 @@ def _found(oid: int, rows: Rows, types: _Types, origins: dict[int, set[tuple[int
     limits = tuple(
         _constraint(kind, row[0], row[2], columns)
         for kind in LIMITS
-        for row in sorted(rows[kind].get(oid, ()), key=lambda one: one[0])
+        if oid in rows[kind]
+        for row in sorted(rows[kind][oid], key=itemgetter(0))
     )
     # `CHECK (c IS NOT NULL)`, the first step of tightening without a scan, refuses NULL as NOT NULL does.
     checked = {one.columns[0] for one in limits if one.kind == "NOT NULL"}
@@ -124,22 +150,6 @@ def _found(oid: int, rows: Rows, types: _Types, origins: dict[int, set[tuple[int
         limits += (Constraint("CHECK OPTION", options["check_option"], (), options["check_option"]),)
     relation = _relation(oid, rows, tuple(columns.values()), limits)
     return Found(relation, columns, origins, options.get("security_invoker") in {"true", "on", "yes", "1"})
-
-
-def _column(row: list[Any], types: _Types) -> Column:
-    name, _, _, flags, type_, modifier = row
-    named = types.of(type_) if type_ in types.named or type_ in types.elements else None
-    domain = named is not None and type_ in types.named
-    return Column(
-        name,
-        types.spelled[type_, modifier],
-        bool(flags & 1) or (domain and named.not_null),
-        bool(flags & 2) and not flags & 16 or (domain and named.has_default),
-        "by default" if flags & 4 else "always" if flags & 8 else "",
-        bool(flags & 16),
-        True,
-        named,
-    )
 
 
 def _constraint(kind: str, name: str, text: str, columns: dict[int, Column]) -> Constraint:
@@ -162,7 +172,7 @@ def _relation(oid: int, rows: Rows, columns: tuple[Column, ...], limits: tuple[C
         by_trigger=_verbs(by_trigger),
         fills_rows=any(row[1] & BEFORE_INSERT_ROW == BEFORE_INSERT_ROW for row in rows["TRIGGER"].get(oid, ())),
         row_security=bool(flags & 32),
-        policies=tuple(_policy(row) for row in sorted(rows["policy"].get(oid, ()), key=lambda one: one[0])),
+        policies=tuple(_policy(row) for row in sorted(rows["policy"].get(oid, ()), key=itemgetter(0))),
         missing_rights=tuple(
             (verb, tuple(row[0] for row in found if row[0])) for verb, found in refused.items() if found
         ),

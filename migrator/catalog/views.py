@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from migrator.catalog.snapshot import Column, Constraint, Relation
+if TYPE_CHECKING:
+    from migrator.catalog.snapshot import Column, Relation
 
 # Column number of the view -> the (relation, column number) pairs its stored query names for it.
 Origins = Mapping[int, set[tuple[int, int]]]
@@ -26,7 +28,7 @@ class Found:
 
 
 def seen_through(one: Found, found: Mapping[int, Found]) -> Relation:
-    """The relation as a release meets it; for anything but a plain view, as it is."""
+    """Return the relation as a release meets it; for anything but a plain view, as it is."""
     relation = one.relation
     if relation.kind != "view" or "INSERT" not in relation.verbs or "INSERT" in relation.by_trigger:
         return relation
@@ -47,7 +49,7 @@ def _origin(origins: Origins, number: int) -> int:
 
 
 def _names(pairs: list[tuple[Column, Column | None]]) -> dict[str, str]:
-    """The names beneath -> the names in the view."""
+    """Map the names beneath to the names in the view."""
     return {below.name: column.name for column, below in pairs if below}
 
 
@@ -69,7 +71,7 @@ def _joined(view: Relation, beneath: Relation, pairs: list[tuple[Column, Column 
 
 
 def _invoked(view: Relation, beneath: Relation, names: Mapping[str, str]) -> Relation:
-    """A view that reads with the rights of whoever asks needs them on the table beneath as well."""
+    """Ask for the rights on the table beneath as well: the view reads with those of whoever asks."""
     missing = tuple(
         (verb, tuple(names[one] for one in columns if one in names)) for verb, columns in beneath.missing_rights
     )
@@ -83,7 +85,7 @@ def _invoked(view: Relation, beneath: Relation, names: Mapping[str, str]) -> Rel
 
 
 def _over(column: Column, below: Column | None) -> Column:
-    """A view's column with what holds for the column beneath it."""
+    """Give a view's column what holds for the column beneath it."""
     if below is None:
         return column
     return replace(

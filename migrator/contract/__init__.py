@@ -12,6 +12,6 @@ from migrator.contract.needs import FORMAT, Column, Contract, ContractError, Mod
 from migrator.contract.rules import ERROR, RULES, WARNING, Rule
 
 __all__ = [
-    "ERROR", "FORMAT", "RULES", "WARNING", "Column", "Contract", "ContractError", "ModelsError", "Need", "Rule", "Table",
-    "broken", "derive", "digest", "load_models", "of_catalog",
+    "ERROR", "FORMAT", "RULES", "WARNING", "Column", "Contract", "ContractError", "ModelsError", "Need", "Rule",
+    "Table", "broken", "derive", "digest", "load_models", "of_catalog",
 ]  # fmt: skip

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from migrator.catalog import Catalog, Relation
-from migrator.catalog import Column as Offered
 from migrator.contract import types
-from migrator.contract.needs import Column, Need
 from migrator.contract.rules import need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.catalog import Catalog, Relation
+    from migrator.catalog import Column as Offered
+    from migrator.contract.needs import Column, Need
 
 Place = tuple[str | None, str, str | None]
 
@@ -16,7 +20,7 @@ Place = tuple[str | None, str, str | None]
 def known_column(
     place: Place, column: Column, there: Offered, before: Offered | None, relation: Relation, catalog: Catalog
 ) -> Iterator[Need]:
-    """What a column that the release knows no longer gives it."""
+    """Find what a column that the release knows no longer gives it."""
     yield from _type(place, column, there, before)
     yield from _type_name(place, column, catalog)
     if column.writes and not there.writable:
@@ -33,7 +37,7 @@ def known_column(
 
 
 def unknown_column(place: Place, there: Offered) -> Iterator[Need]:
-    """What a column that the release does not know asks of its INSERTs."""
+    """Find what a column that the release does not know asks of its INSERTs."""
     if there.required:
         yield need("required-column", place, "INSERTs without it to work", "NOT NULL without a default")
     if there.closed_sequence:
@@ -61,7 +65,9 @@ def _type(place: Place, column: Column, there: Offered, before: Offered | None) 
         if column.type.endswith("[]") or not types.holds_labels(column.labels, now):
             yield need("column-type", place, f"{column.type} ({', '.join(column.labels)})", there.type)
         elif before is None or before.type != there.type:
-            yield need("label-unknown", place, f"one of {', '.join(column.labels)}", f"{there.type}, which may hold anything")
+            yield need(
+                "label-unknown", place, f"one of {', '.join(column.labels)}", f"{there.type}, which may hold anything"
+            )
         return
     if not (types.widens(known, now) or types.widens(column.type, there.type)):
         yield need("column-type", place, column.type, there.type)

@@ -6,13 +6,17 @@ when it is new; what the release has lived with so far is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from migrator import catalog as offered
-from migrator.catalog import Catalog, Relation
 from migrator.contract.columns import known_column, unknown_column
-from migrator.contract.needs import Contract, Need, Table
 from migrator.contract.rules import need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.catalog import Catalog, Relation
+    from migrator.contract.needs import Contract, Need, Table
 
 _LIMITS = {"UNIQUE", "UNIQUE NULLS NOT DISTINCT", "CHECK", "EXCLUDE", "FOREIGN KEY", "REFERENCE", "CHECK OPTION"}
 # A NULL in any of their columns lets the row pass.
@@ -20,7 +24,7 @@ _PASSED_BY_NULL = {"UNIQUE", "EXCLUDE", "FOREIGN KEY"}
 
 
 def broken(contract: Contract, catalog: Catalog, *, since: Catalog | None = None) -> tuple[Need, ...]:
-    """Every need of the contract that the catalog does not satisfy, then every warning."""
+    """Return every need of the contract that the catalog does not satisfy, then every warning."""
     found = [one for table in contract.tables for one in _table(table, catalog, since)]
     found += [one for name in contract.sequences for one in _sequence(name, catalog)]
     return tuple(sorted(found, key=lambda one: one.severity != "error"))
@@ -112,7 +116,7 @@ def _rights(table: Table, relation: Relation, before: Relation | None, alone: bo
 
 
 def _lost(table: Table, verb: str, columns: tuple[str, ...]) -> set[str]:
-    """The columns of the release that the right is missing on; "" stands for the table."""
+    """Return the columns of the release that the right is missing on; "" stands for the table."""
     if verb == "DELETE":
         return {""}
     return {column.name for column in table.columns if column.name in columns and (column.writes or verb == "SELECT")}

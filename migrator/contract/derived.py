@@ -6,20 +6,24 @@ a column without any default is sent as NULL by the ORM when nobody set it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
-from migrator.catalog import Catalog
 from migrator.contract.needs import Column, Contract, ContractError, Table
 from migrator.contract.types import canonical
+
+if TYPE_CHECKING:
+    from migrator.catalog import Catalog
 
 _DIALECT = PGDialect_psycopg2()
 
 
 def derive(metadata: sa.MetaData) -> Contract:
-    """What a release with these models needs of the schema."""
+    """Return what a release with these models needs of the schema."""
     sequences = {
         (column.default.schema, column.default.name)
         for table in metadata.tables.values()
@@ -34,7 +38,7 @@ def derive(metadata: sa.MetaData) -> Contract:
 
 
 def of_catalog(catalog: Catalog) -> Contract:
-    """The schema as it stands, taken as what one unknown live release needs."""
+    """Take the schema as it stands as what one unknown live release needs."""
     tables = (
         Table(
             schema,
@@ -85,7 +89,7 @@ def _may_omit(column: sa.Column) -> bool:
 
 
 def _implementation(type_: TypeEngine) -> TypeEngine:
-    """The PostgreSQL type beneath decorators and variants."""
+    """Return the PostgreSQL type beneath decorators and variants."""
     type_ = type_.dialect_impl(_DIALECT)
     while isinstance(type_, TypeDecorator):
         type_ = type_.impl_instance.dialect_impl(_DIALECT)

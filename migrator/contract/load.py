@@ -13,23 +13,26 @@ import io
 import sys
 import types
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import MetaData, Table
 
 from migrator.contract.needs import ModelsError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ALLOWED = frozenset(sys.stdlib_module_names) | {"sqlalchemy"}
 
 
 def digest(path: str | Path) -> str:
-    """The release digest: sha256 over the bytes of the models file."""
+    """Return the release digest: sha256 over the bytes of the models file."""
     return "sha256:" + hashlib.sha256(_read(Path(path))).hexdigest()
 
 
 def load_models(path: str | Path) -> MetaData:
-    """The one MetaData of a models file; raises ModelsError with one clear line and the cure."""
+    """Return the one MetaData of a models file; raise ModelsError with one clear line and the cure."""
     path = Path(path)
     source = _read(path)
     _check_imports(path, source)
@@ -91,7 +94,7 @@ def _execute(path: Path, source: bytes) -> types.ModuleType:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - loading the models is the job
+            exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - loading them is the job
     except SystemExit as error:
         raise ModelsError(f"{path} calls sys.exit while it is imported", "a models file only defines tables") from error
     except Exception as error:

@@ -7,11 +7,13 @@ number. A reader refuses a newer format: guessing at a need it does not know cou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.errors import Refused, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 FORMAT = 1
 
@@ -77,19 +79,7 @@ class Contract:
     def from_json(cls, text: str | Mapping[str, Any]) -> Contract:
         """Read what `to_json` wrote; raises ContractError on a newer format or an edited one."""
         try:
-            body = json.loads(text) if isinstance(text, str) else text
-            version = body["format"]
-            if type(version) is int and version > FORMAT:
-                raise ContractError(
-                    f"a release contract of format {version} is recorded; this migrator knows formats up to {FORMAT}",
-                    "run the migrator image of the newer release, or a later one",
-                )
-            if type(version) is not int or version != FORMAT:
-                raise ValueError(version)
-            return cls(
-                tables=tuple(_table(entry) for entry in body["tables"]),
-                sequences=tuple(_name(*entry) for entry in body["sequences"]),
-            )
+            return _contract(json.loads(text) if isinstance(text, str) else text)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ContractError(
                 f"a recorded release contract is not one that a migrator wrote ({type(error).__name__}: {error})",
@@ -117,6 +107,21 @@ class Need:
 
     def __str__(self) -> str:
         return f"{self.place}: the release needs {self.needs}; the schema would offer {self.offers}"
+
+
+def _contract(body: Mapping[str, Any]) -> Contract:
+    version = body["format"]
+    if type(version) is not int or version < FORMAT:
+        raise ValueError(version)
+    if version > FORMAT:
+        raise ContractError(
+            f"a release contract of format {version} is recorded; this migrator knows formats up to {FORMAT}",
+            "run the migrator image of the newer release, or a later one",
+        )
+    return Contract(
+        tables=tuple(_table(entry) for entry in body["tables"]),
+        sequences=tuple(_name(*entry) for entry in body["sequences"]),
+    )
 
 
 def _columns(table: Table) -> Iterator[dict[str, Any]]:

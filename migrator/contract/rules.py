@@ -23,12 +23,12 @@ class Rule:
 
 LATER = "once no live release uses it"
 RULES = {
-    "table-missing": Rule(ERROR, f"drop it {LATER}; to rename it, leave a view of the old name with the same columns"),
-    "not-writable": Rule(ERROR, "offer a plain view over one table, or INSTEAD OF triggers for INSERT, UPDATE and DELETE"),
+    "table-missing": Rule(ERROR, f"drop it {LATER}; to rename it, leave a view of the old name"),
+    "not-writable": Rule(ERROR, "offer a plain view of one table, or INSTEAD OF triggers for each verb"),
     "view-unproven": Rule(ERROR, "offer a plain view (SELECT columns FROM one table), whose columns can be followed"),
     "view-trigger": Rule(WARNING, "try the release's own statements on the view before this goes out"),
-    "column-missing": Rule(ERROR, f"drop it {LATER}; to rename it, add the new column, copy, and drop the old one later"),
-    "column-type": Rule(ERROR, "add a column of the new type, write both, and drop the old one once no live release uses it"),
+    "column-missing": Rule(ERROR, f"drop it {LATER}; to rename it, add, copy, and drop the old one later"),
+    "column-type": Rule(ERROR, f"add a column of the new type, write both, and drop the old one {LATER}"),
     "type-functions": Rule(WARNING, "check that the release calls no function made for the old type on it"),
     "null-refused": Rule(ERROR, "SET NOT NULL once no live release may write NULL to it"),
     "null-appears": Rule(WARNING, "give it a default as well, so that rows without a value do not appear"),
@@ -37,7 +37,7 @@ RULES = {
     "not-assignable": Rule(ERROR, "make it generated once no live release writes it"),
     "type-name-gone": Rule(ERROR, "keep the type (and its name) until no live release names it in a cast"),
     "label-gone": Rule(ERROR, "keep the label until no live release writes it"),
-    "label-unknown": Rule(WARNING, "let nobody write the new label before every live release knows it: reading it raises LookupError"),
+    "label-unknown": Rule(WARNING, "write it once every live release knows it: reading it raises LookupError"),
     "new-limit": Rule(WARNING, "make sure that what the release writes holds it, or add it once that release is gone"),
     "unique-gone": Rule(WARNING, "keep the unique index while a live release may name it in ON CONFLICT"),
     "new-trigger": Rule(WARNING, "make sure that the trigger neither refuses nor alters what the release writes"),
@@ -52,6 +52,6 @@ RULES = {
 
 
 def need(rule: str, place: tuple[str | None, str, str | None], needs: str, offers: str) -> Need:
-    """The finding of one rule at (schema, table, column)."""
+    """Make the finding of one rule at (schema, table, column)."""
     schema, table, column = place
     return Need(rule, RULES[rule].severity, schema, table, column, needs, offers, RULES[rule].cure)

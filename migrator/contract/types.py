@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # PostgreSQL's other spellings -> what format_type() prints.
 _SPELLINGS = {
@@ -20,16 +24,8 @@ _SPELLINGS = {
     "time": "time without time zone", "timetz": "time with time zone", "varbit": "bit varying",
 }  # fmt: skip
 _SHAPE = re.compile(r"^(?P<name>[^(\[]+)(?:\((?P<args>[^)]*)\)(?P<rest>[^\[]*))?(?P<array>(?:\[\d*\])*)$")
-_TEXTS = ("character varying", "text")
-_INTEGERS = ("smallint", "integer", "bigint")
-# Types with one argument that may grow, or fall away. Without one, the second number is what it means.
-_PRECISIONS = {
-    "timestamp without time zone": 6,
-    "timestamp with time zone": 6,
-    "time without time zone": 6,
-    "time with time zone": 6,
-    "interval": 6,
-}
+Arguments = tuple[int, ...]
+_REAL_UP_TO_BITS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +33,12 @@ class Shape:
     """A type taken apart: `numeric`, (10, 2), dimensions."""
 
     name: str
-    arguments: tuple[int, ...]
+    arguments: Arguments
     array: bool
 
 
 def canonical(text: str) -> str:
-    """The text `format_type()` prints for a type; a type nobody knows keeps its SQL text."""
+    """Return the text `format_type()` prints for a type; one that nobody knows keeps its SQL text."""
     match = _SHAPE.match(" ".join(text.split()))
     if match is None:
         return text
@@ -52,7 +48,7 @@ def canonical(text: str) -> str:
     name = name.lower()
     arguments = match["args"]
     if name == "float" and arguments:
-        name, arguments = ("real" if int(arguments) <= 24 else "float8"), None
+        name, arguments = ("real" if int(arguments) <= _REAL_UP_TO_BITS else "float8"), None
     whole = f"{name} {rest}".strip()
     spelled = _SPELLINGS.get(whole) or (f"{_SPELLINGS.get(name, name)} {rest}".strip() if not rest else whole)
     return _join(spelled, arguments) + ("[]" if match["array"] else "")
@@ -73,40 +69,26 @@ def _join(name: str, arguments: str | None) -> str:
 
 
 def widens(known: str, offered: str) -> bool:
-    """Whether a release that knows `known` reads and writes a column of type `offered` unharmed."""
+    """Tell whether a release that knows `known` reads and writes a column of type `offered` unharmed."""
     if known == offered or _bare(known) == _bare(offered):
         return True
     old, new = shape(known), shape(offered)
     if old is None or new is None or old.array or new.array:
         return False  # `column = ARRAY[1]::integer[]` finds no operator for bigint[]: an array type never widens
-    if old.name in _INTEGERS and new.name in _INTEGERS:
-        return _INTEGERS.index(old.name) <= _INTEGERS.index(new.name)
-    if old.name in _TEXTS and new.name in _TEXTS:
-        return not new.arguments or (bool(old.arguments) and old.arguments[0] <= new.arguments[0])
-    if (old.name, new.name) in {("real", "double precision"), ("json", "jsonb")}:
-        return True
-    if old.name != new.name:
-        return False
-    if old.name == "numeric":
-        return _numeric(old.arguments, new.arguments)
-    if old.name == "bit varying":
-        return not new.arguments or (bool(old.arguments) and old.arguments[0] <= new.arguments[0])
-    if old.name in _PRECISIONS:
-        most = (_PRECISIONS[old.name],)
-        return (old.arguments or most) <= (new.arguments or most)
-    return False
+    allowed = _WIDENINGS.get((old.name, new.name))
+    return allowed is not None and allowed(old.arguments, new.arguments)
 
 
 def holds_labels(labels: tuple[str, ...], offered: str) -> bool:
-    """Whether a column of this character type can stand in for an enum."""
+    """Tell whether a column of this character type can stand in for an enum."""
     new = shape(offered)
-    if new is None or new.array or new.name not in _TEXTS:
+    if new is None or new.array or new.name not in _CHARACTERS:
         return False
     return not new.arguments or all(len(label) <= new.arguments[0] for label in labels)
 
 
 def shape(text: str) -> Shape | None:
-    """A canonical text taken apart; None when its arguments are not plain numbers."""
+    """Take a canonical text apart; None when its arguments are not plain numbers."""
     match = _SHAPE.match(text)
     if match is None:
         return None
@@ -117,12 +99,46 @@ def shape(text: str) -> Shape | None:
     return Shape(f"{match['name']} {(match['rest'] or '').strip()}".strip(), arguments, bool(match["array"]))
 
 
-def _numeric(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
-    if not new:
-        return True
-    if not old:
-        return False
+def _always(_old: Arguments, _new: Arguments) -> bool:
+    return True
+
+
+def _longer(old: Arguments, new: Arguments) -> bool:
+    """Let a length grow, or fall away."""
+    return not new or (bool(old) and old <= new)
+
+
+def _finer(old: Arguments, new: Arguments) -> bool:
+    """Let the digits of a second's fraction grow; none given means six."""
+    return (old or (6,)) <= (new or (6,))
+
+
+def _wider(old: Arguments, new: Arguments) -> bool:
+    """Let the digits before the point and those after it grow."""
+    if not old or not new:
+        return not new
     return new[1] >= old[1] and new[0] - new[1] >= old[0] - old[1]
+
+
+# What may become what, each tried on a real server with SQLAlchemy's own statements; everything else breaks.
+_CHARACTERS = ("character varying", "text")
+_WIDENINGS: dict[tuple[str, str], Callable[[Arguments, Arguments], bool]] = {
+    ("smallint", "integer"): _always,
+    ("smallint", "bigint"): _always,
+    ("integer", "bigint"): _always,
+    ("real", "double precision"): _always,
+    ("character varying", "text"): _always,
+    ("text", "character varying"): _longer,
+    ("character varying", "character varying"): _longer,
+    ("numeric", "numeric"): _wider,
+    ("bit varying", "bit varying"): _longer,
+    ("timestamp without time zone", "timestamp without time zone"): _finer,
+    ("timestamp with time zone", "timestamp with time zone"): _finer,
+    ("time without time zone", "time without time zone"): _finer,
+    ("time with time zone", "time with time zone"): _finer,
+    ("interval", "interval"): _finer,
+    ("json", "jsonb"): _always,
+}
 
 
 def _bare(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import sqlalchemy as sa
 from hypothesis import strategies as st
+
 from migrator import catalog, contract
 from tests.contract import changes, statements
 from tests.contract.releases import DEFAULTS, KEYS, KINDS, ColumnSpec, TableSpec, release
@@ -77,7 +78,8 @@ class Tally:
         share = 100 * len(self.false_alarms) / max(self.broken, 1)
         return (
             f"{self.cases} cases: {self.broken} broken, {self.warned} warned, "
-            f"{self.cases - self.broken - self.warned} satisfied; broken where all works: {len(self.false_alarms)} ({share:.1f} %)"
+            f"{self.cases - self.broken - self.warned} satisfied; "
+            f"broken where all works: {len(self.false_alarms)} ({share:.1f} %)"
         )
 
 

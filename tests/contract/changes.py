@@ -4,9 +4,13 @@ A change that cannot be made on the schema as it stands (a column that is gone, 
 convert) fails and is left out by the caller, so that any sequence of them is a case.
 """
 
+# ruff: noqa: ARG005, E501 - one signature for all changes, and SQL in one piece
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TYPES = (
     "smallint", "integer", "bigint", "varchar(3)", "varchar(5)", "varchar(9)", "varchar(400)", "varchar", "text", "char(4)",
@@ -73,9 +77,11 @@ def _retype(t: str, c: str, type_: str) -> list[str]:
 def _labels(t: str, c: str, variant: int, kind: str) -> list[str]:
     labels = _pick(("'sad', 'ok'", "'sad', 'ok', 'very happy', 'more'", "'very happy', 'ok', 'sad'"), variant)
     retyped = [
-        f"DO $$ DECLARE r record; BEGIN FOR r IN SELECT attrelid::regclass t, attname c FROM pg_attribute JOIN pg_class k ON k.oid = attrelid"
-        f" WHERE atttypid = 'mood_old'::regtype AND relkind = 'r' LOOP"
-        f" EXECUTE format('ALTER TABLE %s ALTER %I DROP DEFAULT, ALTER %I TYPE mood USING %I::text::mood', r.t, r.c, r.c, r.c); END LOOP; END $$"
+        (
+            "DO $$ DECLARE r record; BEGIN FOR r IN SELECT attrelid::regclass t, attname c FROM pg_attribute JOIN pg_class k ON k.oid = attrelid"
+            " WHERE atttypid = 'mood_old'::regtype AND relkind = 'r' LOOP"
+            " EXECUTE format('ALTER TABLE %s ALTER %I DROP DEFAULT, ALTER %I TYPE mood USING %I::text::mood', r.t, r.c, r.c, r.c); END LOOP; END $$"
+        )
     ]
     return ["ALTER TYPE mood RENAME TO mood_old", f"CREATE TYPE mood AS ENUM ({labels})", *retyped]
 
@@ -97,9 +103,11 @@ def _renamed_behind_view(t: str, c: str, variant: int, kind: str) -> list[str]:
     """The rename that keeps the old release: the view gives the column its old name."""
     return [
         f"ALTER TABLE {t} RENAME TO {t}_base",
-        f"DO $$ DECLARE names text; BEGIN SELECT string_agg(CASE attname WHEN '{c}' THEN 'renamed AS {c}' ELSE quote_ident(attname) END,"
-        f" ', ' ORDER BY attnum) INTO names FROM pg_attribute WHERE attrelid = '{t}_base'::regclass AND attnum > 0 AND NOT attisdropped;"
-        f" ALTER TABLE {t}_base RENAME {c} TO renamed; EXECUTE 'CREATE VIEW {t} AS SELECT ' || names || ' FROM {t}_base'; END $$",
+        (
+            f"DO $$ DECLARE names text; BEGIN SELECT string_agg(CASE attname WHEN '{c}' THEN 'renamed AS {c}' ELSE quote_ident(attname) END,"
+            f" ', ' ORDER BY attnum) INTO names FROM pg_attribute WHERE attrelid = '{t}_base'::regclass AND attnum > 0 AND NOT attisdropped;"
+            f" ALTER TABLE {t}_base RENAME {c} TO renamed; EXECUTE 'CREATE VIEW {t} AS SELECT ' || names || ' FROM {t}_base'; END $$"
+        ),
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {t} TO app_role",
     ]
 

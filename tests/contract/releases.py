@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql as pg
 
-DAY = dt.datetime(2024, 2, 29, 12, 30, 15)
+DAY = dt.datetime(2024, 2, 29, 12, 30, 15)  # noqa: DTZ001 - for the types without a time zone
 UTC = DAY.replace(tzinfo=dt.UTC)
 LABELS = ("sad", "ok", "very happy")
 

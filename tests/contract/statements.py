@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
+
 from tests.contract.releases import KINDS, Release, TableSpec, omittable, written
 
 
@@ -39,7 +40,9 @@ class _Run:
         for variant in variants:
             self.try_(f"insert all {variant}", lambda variant=variant: self.insert_all(variant))
         self.try_("insert fewest", lambda: self.insert({}, fewest=True))
-        nullable = [f"c{index}" for index, column in enumerate(self.spec.columns) if column.nullable and written(column)]
+        nullable = [
+            f"c{index}" for index, column in enumerate(self.spec.columns) if column.nullable and written(column)
+        ]
         if nullable:
             self.try_("insert null", lambda: self.insert(dict.fromkeys(nullable)))
         self.try_("bulk", self.bulk)
@@ -82,7 +85,9 @@ class _Run:
             looked_for = [self.table.c[name] == pairs[name][0] for name, kind in self.writes if kind.compares]
             row = self.read(sa.and_(self.table.c.id == key, *looked_for))
             for index, column in enumerate(self.spec.columns):
-                assert written(column) or type(row[index + 1]) in {int, type(None)}, f"c{index} reads {row[index + 1]!r}"
+                assert written(column) or type(row[index + 1]) in {int, type(None)}, (
+                    f"c{index} reads {row[index + 1]!r}"
+                )
             for name, (_, expected) in pairs.items():
                 same(getattr(row, name), expected, name)
 
@@ -110,7 +115,7 @@ class _Run:
             session.expire_all()
             for one, row in zip(objects, fewest, strict=True):
                 for name, value in row.items():
-                    expected = {kind_value: read for kind_value, read in self.reads(name)}.get(repr(value), value)
+                    expected = dict(self.reads(name)).get(repr(value), value)
                     same(getattr(one, name), expected, name)
 
     def reads(self, name: str) -> list[tuple[str, Any]]:
@@ -121,7 +126,11 @@ class _Run:
         key = self.insert({})
         for variant in variants:
             pairs = {name: self.value(name, variant) for name, _ in self.writes}
-            self.set_(key, {name: write for name, (write, _) in pairs.items()}, {name: read for name, (_, read) in pairs.items()})
+            self.set_(
+                key,
+                {name: write for name, (write, _) in pairs.items()},
+                {name: read for name, (_, read) in pairs.items()},
+            )
         if nullable:
             self.set_(key, dict.fromkeys(nullable), dict.fromkeys(nullable))
 

@@ -1,13 +1,15 @@
 """What the models say a release may do: leave out, write NULL, write at all."""
 
+# ruff: noqa: E501 - tables read best with one entry a line
 from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from migrator import contract
-from migrator.contract.types import canonical
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+
+from migrator import contract
+from migrator.contract.types import canonical
 
 #                                                       may write NULL, may omit, writes
 COLUMNS = {

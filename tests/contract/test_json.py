@@ -6,6 +6,7 @@ import json
 
 import pytest
 import sqlalchemy as sa
+
 from migrator import contract
 from tests.contract.releases import ColumnSpec, TableSpec, release
 
@@ -19,7 +20,9 @@ def test_a_contract_survives_the_ledger():
     needs = example("enum", "numeric62", "texts")
     again = contract.Contract.from_json(needs.to_json())
     assert again.to_json() == needs.to_json()
-    assert {column for table in again.tables for column in table.columns} == {c for t in needs.tables for c in t.columns}
+    assert {column for table in again.tables for column in table.columns} == {
+        c for t in needs.tables for c in t.columns
+    }
 
 
 def test_a_contract_that_jsonb_has_rearranged_is_the_same():

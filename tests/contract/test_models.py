@@ -1,11 +1,13 @@
 """Loading a models file alone: what it may hold, and one clear line for each that it may not."""
 
+# ruff: noqa: E501 - examples read best with one entry a line
 from __future__ import annotations
 
 import hashlib
 import sys
 
 import pytest
+
 from migrator import contract
 
 GOOD = """
@@ -79,7 +81,9 @@ def test_a_models_file_that_cannot_be_used_gets_one_clear_line(models, text):
 
 
 def test_a_models_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(contract.ModelsError, match="cannot read the models file .*none.py: No such file or directory"):
+    with pytest.raises(
+        contract.ModelsError, match=r"cannot read the models file .*none\.py: No such file or directory"
+    ):
         contract.load_models(tmp_path / "none.py")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+
 from tests.contract import changes
 from tests.contract.cases import Case, Tally, cases, outcome
 
@@ -58,5 +59,6 @@ def test_a_release_that_is_said_to_be_served_is_served(release_database):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 def test_a_release_that_is_said_to_be_served_is_served_in_many_cases(release_database):
     check(release_database, 2000)

@@ -1,11 +1,13 @@
 """Each rule by a bad change that it must name, and the good one its cure asks for, on a real schema."""
 
+# ruff: noqa: E501 - examples read best with one entry a line
 from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from migrator import catalog, contract
 from sqlalchemy.dialects import postgresql as pg
+
+from migrator import catalog, contract
 from tests.contract.cases import execute
 
 metadata = sa.MetaData()
@@ -32,9 +34,9 @@ EXAMPLES = {
         RENAMED,
     ),
     "view-trigger": (
-        "ALTER TABLE users RENAME TO people; CREATE VIEW users AS SELECT DISTINCT ON (id) id, email, name, phone, age, mood, extra, number"
+        ("ALTER TABLE users RENAME TO people; CREATE VIEW users AS SELECT DISTINCT ON (id) id, email, name, phone, age, mood, extra, number"
         " FROM people; GRANT ALL ON users TO app_role; CREATE TRIGGER t INSTEAD OF INSERT OR UPDATE OR DELETE ON users"
-        " FOR EACH ROW EXECUTE FUNCTION pass()",
+        " FOR EACH ROW EXECUTE FUNCTION pass()"),
         RENAMED,
     ),
     "column-missing": ("ALTER TABLE users RENAME phone TO phone_number", "ALTER TABLE users ADD phone_number text"),
@@ -56,10 +58,10 @@ EXAMPLES = {
     "new-trigger": (TRIGGER, "CREATE INDEX ON users (name)"),
     "new-rule": ("CREATE RULE r AS ON INSERT TO users DO INSTEAD NOTHING", TRIGGER),
     "partition-missing": (
-        "ALTER TABLE users RENAME TO people; CREATE TABLE users (LIKE people INCLUDING DEFAULTS INCLUDING IDENTITY) PARTITION BY LIST (id);"
-        " GRANT ALL ON users TO app_role",
-        "ALTER TABLE users RENAME TO people; CREATE TABLE users (LIKE people INCLUDING DEFAULTS INCLUDING IDENTITY) PARTITION BY LIST (id);"
-        " GRANT ALL ON users TO app_role; CREATE TABLE users_rest PARTITION OF users DEFAULT",
+        ("ALTER TABLE users RENAME TO people; CREATE TABLE users (LIKE people INCLUDING DEFAULTS INCLUDING IDENTITY) PARTITION BY LIST (id);"
+        " GRANT ALL ON users TO app_role"),
+        ("ALTER TABLE users RENAME TO people; CREATE TABLE users (LIKE people INCLUDING DEFAULTS INCLUDING IDENTITY) PARTITION BY LIST (id);"
+        " GRANT ALL ON users TO app_role; CREATE TABLE users_rest PARTITION OF users DEFAULT"),
     ),
     "right-lost": ("REVOKE UPDATE ON users FROM app_role", "REVOKE UPDATE ON users FROM PUBLIC"),
     "row-security": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.contract.cases import Case, outcome
 from tests.contract.changes import TYPES
 from tests.contract.releases import KINDS, ColumnSpec, TableSpec
@@ -29,7 +30,9 @@ def retyped(connection, kind: str, type_: str):
     return outcome(connection, Case((table,), (("retype", 0, 0, TYPES.index(type_)),)))
 
 
-@pytest.mark.parametrize(("kind", "type_"), [(kind, type_) for kind, types in ALLOWED.items() for type_ in sorted(types)])
+@pytest.mark.parametrize(
+    ("kind", "type_"), [(kind, type_) for kind, types in ALLOWED.items() for type_ in sorted(types)]
+)
 def test_a_widening_is_allowed_and_works(release_database, kind, type_):
     result = retyped(release_database, kind, type_)
     assert result.made
@@ -37,7 +40,10 @@ def test_a_widening_is_allowed_and_works(release_database, kind, type_):
     assert not result.failures
 
 
-@pytest.mark.parametrize(("kind", "type_"), [("integer", "smallint"), ("text", "varchar(3)"), ("timestamp", "timestamptz"), ("enums", "text")])
+@pytest.mark.parametrize(
+    ("kind", "type_"),
+    [("integer", "smallint"), ("text", "varchar(3)"), ("timestamp", "timestamptz"), ("enums", "text")],
+)
 def test_anything_else_breaks_the_release(release_database, kind, type_):
     result = retyped(release_database, kind, type_)
     assert result.broken
