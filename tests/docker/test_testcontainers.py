@@ -32,7 +32,7 @@ def test_the_image_migrates_a_fresh_database_and_has_nothing_to_do_after(engine,
     database = sa.create_engine(postgres.get_connection_url())
     try:
         with database.connect() as connection:
-            tables = sa.inspect(connection).get_table_names()
+            tables = sa.inspect(connection).get_table_names("public")
             commits = connection.scalars(sa.text("SELECT commit FROM migrator.release")).all()
     finally:
         database.dispose()
