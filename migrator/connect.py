@@ -161,7 +161,8 @@ class Control:
         self.where = where
         self.mutex = threading.RLock()
         raw.autocommit = True
-        self.pid: int = raw.get_backend_pid()
+        # Asked of the server: through a pooler, libpq knows only the pooler's own number.
+        self.pid: int = self.row("SELECT pg_backend_pid()")[0]
         self.server_version: int = raw.server_version
 
     def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -243,6 +244,13 @@ def limits(settings: Settings, server_version: int, statement_timeout: str | Non
     return " ".join(f"SET {key} = '{value}';" for key, value in sets.items())
 
 
+# For a role named like the ledger's schema, "$user" would put the app's tables among the ledger's.
+LEDGER_OUT_OF_SEARCH_PATH = """
+SELECT set_config('search_path', coalesce(string_agg(part, ',' ORDER BY place), 'public'), false)
+  FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS p (part, place)
+ WHERE CASE btrim(part, ' "') WHEN '$user' THEN current_user ELSE btrim(part, ' "') END <> 'migrator'"""
+
+
 def migrating_engine(where: Address, settings: Settings) -> Any:
     """Return a SQLAlchemy engine whose connections carry the limits and end with their use."""
     import sqlalchemy as sa  # noqa: PLC0415 - a run with nothing to do never needs it
@@ -251,7 +259,7 @@ def migrating_engine(where: Address, settings: Settings) -> Any:
         raw = open_connection(where, CONNECT_TIMEOUT_S)
         raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
         with raw.cursor() as cursor:
-            cursor.execute(limits(settings, raw.server_version))
+            cursor.execute(limits(settings, raw.server_version) + LEDGER_OUT_OF_SEARCH_PATH)
         raw.autocommit = False
         return raw
 

@@ -21,6 +21,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+from migrator import connect
 from migrator.errors import MigratorError, Refused, StepFailed, Usage
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def take_over(context: Any, work: Callable[[dict[str, Any]], None]) -> None:
             "env.py hands over a connection that is already in a transaction",
             "call context.configure() before anything runs on it: each revision needs a transaction of its own",
         )
+    context.connection.exec_driver_sql(connect.LEDGER_OUT_OF_SEARCH_PATH)
+    context.connection.commit()
     alembic_run = context.run_migrations
 
     def run_migrations(**arguments: Any) -> None:

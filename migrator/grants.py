@@ -96,7 +96,7 @@ def _app_schema(control: Control) -> str:
         "SELECT n.nspname FROM unnest(string_to_array("
         "(SELECT reset_val FROM pg_settings WHERE name = 'search_path'), ',')) "
         "WITH ORDINALITY AS p (name, place) JOIN pg_namespace n ON n.nspname = "
-        "replace(btrim(p.name, ' \"'), '$user', current_user) ORDER BY p.place LIMIT 1"
+        "replace(btrim(p.name, ' \"'), '$user', current_user) WHERE n.nspname <> 'migrator' ORDER BY p.place LIMIT 1"
     )
     return rows[0][0] if rows else "public"
 
