@@ -46,7 +46,7 @@ class Settings:
 
 def read(environ: Mapping[str, str]) -> Settings:
     """Return the settings in `environ`, or raise SettingsError naming every variable that is wrong."""
-    reader = _Reader(environ)
+    reader = Reader(environ)
     url = reader.database_url("DATABASE_URL")
     settings = {
         "commit": environ.get("IMAGE_COMMIT") or environ.get("RENDER_GIT_COMMIT") or "unknown",
@@ -66,7 +66,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     return Settings(database_url=url, **settings)
 
 
-class _Reader:
+class Reader:
     """Parses variables one by one and remembers what was wrong, so that one start shows every fault."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:

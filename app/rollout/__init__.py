@@ -1,0 +1,1 @@
+"""Rollout: what the pre-deploy command has the migrator run with: settings, Render's API, the trigger."""
