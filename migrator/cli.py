@@ -86,6 +86,18 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
             default=_switch("MIGRATOR_DEFERRED_ONLY"),
             help="apply only what an earlier run held back; for a nightly job (env: MIGRATOR_DEFERRED_ONLY)",
         )
+        sub.add_argument(
+            "--expect-commit",
+            metavar="SHA",
+            default=os.environ.get("MIGRATOR_EXPECT_COMMIT"),
+            help="refuse unless this image was built from that commit (env: MIGRATOR_EXPECT_COMMIT)",
+        )
+        sub.add_argument(
+            "--run-id",
+            metavar="NAME",
+            default=os.environ.get("MIGRATOR_RUN_ID"),
+            help="a name for this run, kept in the ledger; for whoever started it (env: MIGRATOR_RUN_ID)",
+        )
     elif verb == "downgrade":
         sub.add_argument("revision", help="target: -1, a revision, or base")
         sub.add_argument(

@@ -52,6 +52,7 @@ UPGRADES: tuple[str, ...] = (
         revision text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now(),
         reason text NOT NULL, waits_for text[] NOT NULL);
     """,
+    "ALTER TABLE migrator.run ADD COLUMN run_id text; CREATE INDEX run_run_id ON migrator.run (run_id);",
 )
 
 
@@ -103,7 +104,7 @@ def prepare(control: Control) -> bool:
     return have == 0
 
 
-def start_run(control: Control, verb: str, road: str, commit: str) -> int:
+def start_run(control: Control, verb: str, road: str, commit: str, run_id: str = "") -> int:
     """Write a run's first row and return its id; runs that never ended are marked interrupted.
 
     Safe because the lock is held: an open row of another run can only belong to one that died.
@@ -114,8 +115,9 @@ def start_run(control: Control, verb: str, road: str, commit: str) -> int:
     )
     return int(
         control.row(
-            "INSERT INTO migrator.run (verb, road, commit, version, host) VALUES (%s, %s, %s, %s, %s) RETURNING id",
-            (verb, road, commit, __version__, socket.gethostname()),
+            "INSERT INTO migrator.run (verb, road, commit, version, host, run_id) "
+            "VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
+            (verb, road, commit, __version__, socket.gethostname(), run_id or None),
         )[0]
     )
 

@@ -79,7 +79,7 @@ def locked(means: Means, verb: str, road: str, outcome: Outcome) -> Iterator[Mea
     wait = means.deadline.sooner(means.settings.lock_wait_ms)
     with lock.held(control, wait, means.interrupt, means.tell):
         ledger.prepare(control)
-        run = ledger.start_run(control, verb, road, means.settings.commit)
+        run = ledger.start_run(control, verb, road, means.settings.commit, means.settings.run_id)
         try:
             yield dataclasses.replace(means, run=run)
         except MigratorError as error:

@@ -93,6 +93,7 @@ class Settings:
     strict: bool = False
     ignore_live_releases: str = ""
     commit: str = "unknown"
+    run_id: str = ""  # the name the caller gave this run; `upgrade` sets it
 
     @property
     def is_own_project(self) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import re
 from typing import TYPE_CHECKING
 
 from migrator import environment, plan, run
-from migrator.errors import EXIT_DONE
+from migrator import settings as given
+from migrator.errors import EXIT_DONE, Refused, Usage
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Apply what is pending up to a target, and record that the schema serves this release."""
+    _expect(arguments.expect_commit)
+    settings = dataclasses.replace(settings, run_id=_run_id(arguments.run_id))
     project = environment.load(settings)
     target = arguments.revision
 
@@ -31,6 +37,22 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         )
     word = "deferred" if outcome.deferred else "done" if outcome.applied else "nothing"
     return report.finish(EXIT_DONE, word, _last_word(outcome))
+
+
+def _expect(commit: str | None) -> None:
+    """Refuse to run for another commit: a platform may have built a newer image since the run was asked for."""
+    baked = given.commit(os.environ)
+    if commit and commit != baked:
+        raise Refused(
+            f"this image was built from commit {baked}, and the run is for {commit[:64]}",
+            "deploy the newest commit on both services; it brings its own run",
+        )
+
+
+def _run_id(name: str | None) -> str:
+    if name and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise Usage("--run-id has characters that a name has not", "use letters, digits, dots and dashes, at most 64")
+    return name or ""
 
 
 def _last_word(outcome: run.Outcome) -> str:
