@@ -8,7 +8,9 @@
     def own(text):
         # Alembic's marks around what it generated: this file is yours from now on
         lines = [line for line in (text or "pass").splitlines() if not line.strip().startswith("# ### ")]
-        return "\n".join(lines).strip() or "pass"
+        if all(line.strip().startswith("#") for line in lines):
+            lines.append("    pass")
+        return "\n".join(lines).strip()
 %>\
 """${title}
 

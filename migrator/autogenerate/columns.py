@@ -13,7 +13,7 @@ from sqlalchemy.schema import Column
 
 from migrator.autogenerate import trial
 from migrator.autogenerate.refusal import Refusal
-from migrator.autogenerate.scene import NAME_BYTES, Scene, shown
+from migrator.autogenerate.scene import NAME_BYTES, Scene, shown, type_name
 from migrator.autogenerate.step import NoteOp, Phase, Step, autocommit, execute
 
 BY_COPY = (
@@ -145,7 +145,7 @@ def _refuse_filled_column(column: Column, where: str, scene: Scene) -> None:
             "nullable=False in a later release: the steps for that are written then.",
         )
     if column.server_default is None:
-        type_ = column.type.compile(dialect=scene.dialect)
+        type_ = type_name(scene.dialect, column.type)
         raise Refusal(
             f"{where}: its type {type_} makes PostgreSQL rewrite the table while nobody can read it.",
             "Use the plain type the domain is made of, and a CHECK, which is added without a rewrite.",
@@ -153,7 +153,7 @@ def _refuse_filled_column(column: Column, where: str, scene: Scene) -> None:
 
 
 def _refuse_type_change(op: ops.AlterColumnOp, scene: Scene, where: str) -> None:
-    old, new = (type_.compile(dialect=scene.dialect) for type_ in (op.existing_type, op.modify_type))
+    old, new = (type_name(scene.dialect, type_) for type_ in (op.existing_type, op.modify_type))
     change = f"{where} changes from {old} to {new}"
     like = scene.quote(op.schema, op.table_name)
     try:

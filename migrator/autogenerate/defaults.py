@@ -36,7 +36,7 @@ def _compare(
     connection, dialect = context.connection, context.dialect
     expression = scene.plain(dialect, dialect.ddl_compiler(dialect, None).get_column_default_string(wanted))
     # the type the column has now: a change of type is found, and written, on its own
-    type_ = scene.plain(dialect, now.type.compile(dialect=dialect))
+    type_ = scene.type_name(dialect, now.type)
     change.existing_server_default = now.server_default
     if trial.default_of(connection, type_, expression) != str(now.server_default.arg.text):
         change.modify_server_default = wanted.server_default

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from alembic.operations import ops
 from sqlalchemy.schema import Column
 
-from migrator.autogenerate.scene import Scene, shown
+from migrator.autogenerate.scene import Scene, shown, type_name
 
 CURE = "if so, add the new one, write both, copy, and drop the old one in a later release"
 
@@ -36,7 +36,7 @@ def _columns(op: ops.ModifyTableOps, scene: Scene) -> Iterator[str]:
 
 
 def _type(column: Column, scene: Scene) -> str:
-    return column.type.compile(dialect=scene.dialect)
+    return type_name(scene.dialect, column.type)
 
 
 def _column_names(parts: Iterable[object]) -> set[str]:

@@ -3,6 +3,7 @@
 Each script is one transaction of the migrator, in the order of `step.Phase`.
 """
 
+import logging
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,10 +16,12 @@ from alembic.util import rev_id
 
 from migrator.autogenerate import enums, renames, tables
 from migrator.autogenerate.refusal import Refusal
-from migrator.autogenerate.scene import Scene, shown
-from migrator.autogenerate.step import Phase, Step, WrittenOp, chain
+from migrator.autogenerate.scene import Scene, key, shown
+from migrator.autogenerate.step import NoteOp, Phase, Step, WrittenOp, chain
 
 REVIEW = "autogenerate_review"
+
+log = logging.getLogger("alembic.autogenerate.review")  # which `alembic init` shows
 
 NOT_COMPARED = (
     "not compared, write by hand: sequences, exclusion constraints, computed expressions, views, functions, "
@@ -43,6 +46,8 @@ def safe(context: MigrationContext, _revision: object, directives: list[ops.Migr
         return
     review = [line for step in steps for line in step.review]
     review += [*renames.hints(found, scene), NOT_COMPARED]
+    for line in dict.fromkeys(review):
+        log.info(line)
     if context.config is not None:
         context.config.attributes[REVIEW] = tuple(dict.fromkeys(review))
     directives[:] = _scripts(context, script, steps)
@@ -59,7 +64,8 @@ def _is_check(context: MigrationContext) -> bool:
 
 
 def _scene(context: MigrationContext, found: list[ops.MigrateOperation]) -> Scene:
-    created = frozenset(tables.key(op) for op in found if isinstance(op, ops.CreateTableOp))
+    dialect = context.connection.dialect
+    created = frozenset(key(dialect, op) for op in found if isinstance(op, ops.CreateTableOp))
     scene = Scene(context.connection, created)
     types = (op for op in found if getattr(op, "operation_name", None) == "create_enum")
     return replace(scene, prelude=tuple(enums.create_type(op, scene) for op in types))
@@ -82,22 +88,31 @@ def _changes(found: list[ops.MigrateOperation], scene: Scene) -> Iterator[Iterab
     schemas = {schema for schema, _ in scene.created if schema} - set(inspector.get_schema_names())
     for schema in sorted(schemas):
         yield [tables.schema_made(schema, scene)]
-    going = {tables.key(op): op for op in found if isinstance(op, ops.DropTableOp)}
-    belongings = {tables.key(op): op for op in found if isinstance(op, ops.ModifyTableOps)}
+    going = {key(scene.dialect, op): op for op in found if isinstance(op, ops.DropTableOp)}
+    belongings = {key(scene.dialect, op): op for op in found if isinstance(op, ops.ModifyTableOps)}
     for op in found:
         if isinstance(op, ops.CreateTableOp):
             yield [tables.made(op)]
         elif isinstance(op, ops.ModifyTableOps):
-            if tables.key(op) in scene.created:
+            if key(scene.dialect, op) in scene.created:
                 yield [tables.made(op)]
-            elif tables.key(op) not in going:
+            elif key(scene.dialect, op) not in going:
                 yield from tables.changed(op, scene)
         elif enums.is_enum_change(op):
             yield enums.steps(op, scene)
         elif not isinstance(op, ops.DropTableOp):
-            yield [Step(Phase.ALTER, type(op).__name__, (op,), (op.reverse(),))]
-    for key in sorted(going, key=lambda each: shown(*each)):
-        yield tables.dropped(going[key], belongings.get(key))
+            yield [_foreign(op)]
+    for table in sorted(going, key=lambda each: shown(*each)):
+        yield tables.dropped(going[table], belongings.get(table))
+
+
+def _foreign(op: ops.MigrateOperation) -> Step:
+    """Leave as it is what another plugin of Alembic's found, in a revision of its own."""
+    try:
+        back = op.reverse()
+    except NotImplementedError:
+        back = NoteOp("Nobody knows the way back: write it, if there is one.")
+    return Step(Phase.ALTER, type(op).__name__, (op,), (back,))
 
 
 def _primary_keys(context: MigrationContext, scene: Scene) -> Iterator[Refusal]:
@@ -110,10 +125,10 @@ def _primary_keys(context: MigrationContext, scene: Scene) -> Iterator[Refusal]:
     for schema in schemas:
         current |= inspector.get_multi_pk_constraint(schema=schema)
     for table in metadata.sorted_tables:
-        key = (table.schema, table.name)
-        if key not in current:
+        known = current.get((table.schema, table.name))
+        if known is None:
             continue
-        now = current[key]["constrained_columns"]
+        now = known["constrained_columns"]
         wanted = [column.name for column in table.primary_key.columns]
         if now != wanted:
             name = shown(table.schema if table.schema != default else None, table.name)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic.operations import ops
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import IdentifierPreparer
+from sqlalchemy.types import TypeEngine
 
 NAME_BYTES = 63  # what PostgreSQL keeps of a longer name
 
@@ -124,6 +125,19 @@ def plain(dialect: Dialect, sql: str) -> str:
     """Return SQL as PostgreSQL reads it: SQLAlchemy doubles percent signs for drivers that format with them."""
     doubled = dialect.identifier_preparer._double_percents  # noqa: SLF001 -- nothing public tells
     return sql.replace("%%", "%") if doubled else sql
+
+
+def type_name(dialect: Dialect, type_: TypeEngine) -> str:
+    """Return a type as SQL has it; one SQLAlchemy does not know has no words."""
+    try:
+        return plain(dialect, type_.compile(dialect=dialect))
+    except sa.exc.CompileError:
+        return "a type SQLAlchemy does not know"
+
+
+def key(dialect: Dialect, op: ops.MigrateOperation) -> tuple[str | None, str]:
+    """Return the table an operation is about: Alembic names the default schema in some and not in others."""
+    return (op.schema if op.schema != dialect.default_schema_name else None), op.table_name
 
 
 def shown(schema: str | None, *names: str) -> str:

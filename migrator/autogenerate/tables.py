@@ -9,13 +9,6 @@ from migrator.autogenerate import columns, constraints, indexes
 from migrator.autogenerate.scene import Scene, shown
 from migrator.autogenerate.step import NoteOp, Phase, Step, execute
 
-Key = tuple[str | None, str]
-
-
-def key(op: ops.MigrateOperation) -> Key:
-    """Return the table an operation is about."""
-    return op.schema, op.table_name
-
 
 def schema_made(schema: str, scene: Scene) -> Step:
     """CREATE SCHEMA, which Alembic leaves out."""
@@ -98,7 +91,7 @@ def _change(op: ops.MigrateOperation, old: ops.MigrateOperation | None, scene: S
         case ops.DropConstraintOp():
             return constraints.dropped(op)
         case _:  # a comment: metadata only
-            table = shown(*key(op))
+            table = shown(op.schema, op.table_name)
             return iter([Step(Phase.ALTER, f"change {table}", (op,), (op.reverse(),), group=table)])
 
 
@@ -118,7 +111,7 @@ def _implied(
     defaulted = {op.column_name for op in drops if op.to_column().server_default is not None}
     going: set[str] = set()
     in_the_way: set[str] = set()
-    for rest in scene.rests_on(*key(drops[0]), [op.column_name for op in drops]):
+    for rest in scene.rests_on(drops[0].schema, drops[0].table_name, [op.column_name for op in drops]):
         going.add(rest.name)
         # a release that leaves the column out gives every row its default, which is unique once only
         if rest.kind in "uI" and (rest.column in defaulted or rest.nulls_collide):

@@ -16,7 +16,8 @@ def project(server, tmp_path: Path):
 
         def make(metadata: sa.MetaData, rows: str = "", at: str = "safe", **kw) -> Project:
             url = sa.make_url(stack.enter_context(server.database())).set(drivername="postgresql+psycopg2")
-            engine = sa.create_engine(url, poolclass=sa.NullPool)
+            engine = sa.create_engine(url)
+            stack.callback(engine.dispose)
             with engine.begin() as connection:
                 for schema in {table.schema for table in metadata.tables.values()} - {None}:
                     connection.exec_driver_sql(f'create schema "{schema}"')
