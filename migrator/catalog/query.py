@@ -13,15 +13,16 @@ _NAMED = """
            CASE WHEN schema IS NULL THEN '' ELSE quote_ident(schema) || '.' END || quote_ident(name))::oid AS oid
   FROM unnest(%(schemas)s::text[], %(names)s::text[]) AS w (schema, name)"""
 
-# What an app that nobody knows may be using: all that this role could change, but for extensions, the
-# ledger, and partitions, which come and go as data does.
+# All that any release can mean: what the search path shows, and in other schemas what this role could change.
+# Not the ledger, what extensions and identity columns bring along, nor partitions, which come and go as data does.
 _ALL = """
-  SELECT CASE WHEN nspname = current_schema() THEN NULL ELSE nspname END AS schema, relname AS name, c.oid
+  SELECT CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE nspname END AS schema, relname AS name, c.oid
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-  WHERE relkind IN ('r', 'p', 'v') AND NOT relispartition AND nspname NOT IN ('migrator', 'information_schema')
-    AND nspname !~ '^pg_' AND pg_has_role(relowner, 'USAGE')
+  WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT relispartition
+    AND nspname NOT IN ('migrator', 'information_schema') AND nspname !~ '^pg_'
+    AND (pg_table_is_visible(c.oid) OR pg_has_role(relowner, 'USAGE'))
     AND NOT EXISTS (SELECT FROM pg_depend d
-                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"""
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i'))"""
 
 # Rows of (section, relation, view column, base column, schema, name). A view's stored query names for each of
 # its columns the table and column it comes from (0: computed).

@@ -34,7 +34,7 @@ Rows = dict[str, dict[int, list[Any]]]
 
 
 def read(connection: Connection, names: Iterable[Name] | None = None, *, app_role: str | None = None) -> Catalog:
-    """Look up the names (None: every table and view this role may change) and the rights of `app_role` on them.
+    """Look up the names (None: all that a release can mean) and the rights of `app_role` on them.
 
     A name with schema None is resolved by the connection's search path. A role that does not exist has no
     live release behind it: its rights are not looked at, and `Catalog.role` is None.

@@ -28,7 +28,10 @@ class NamedType:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column as the schema offers it; `identity` is "", "always" or "by default"."""
+    """One column as the schema offers it; `identity` is "", "always" or "by default".
+
+    A `hidden` one is a required column of the table beneath a view, which the view does not show.
+    """
 
     name: str
     type: str
@@ -39,6 +42,7 @@ class Column:
     updatable: bool = True
     named: NamedType | None = None
     closed_sequence: str | None = None
+    hidden: bool = False
 
     @property
     def required(self) -> bool:
@@ -98,3 +102,11 @@ class Catalog:
     relations: Mapping[Name, Relation]
     types: frozenset[tuple[str, str, bool]]
     role: str | None
+
+    def find(self, name: Name) -> Relation | None:
+        """Return the relation of that name; one in the default schema may be asked for with and without it."""
+        found = self.relations.get(name)
+        if found is None and name[0] is not None:
+            there = self.relations.get((None, name[1]))
+            return there if there is not None and there.schema == name[0] else None
+        return found

@@ -56,7 +56,9 @@ def _names(pairs: list[tuple[Column, Column | None]]) -> dict[str, str]:
 def _joined(view: Relation, beneath: Relation, pairs: list[tuple[Column, Column | None]]) -> Relation:
     names = _names(pairs)
     # A required column that the view hides is one the release does not know: it is shown as one.
-    hidden = tuple(replace(one, updatable=False) for one in beneath.columns if one.required and one.name not in names)
+    hidden = tuple(
+        replace(one, updatable=False, hidden=True) for one in beneath.columns if one.required and one.name not in names
+    )
     limits = tuple(
         replace(one, columns=tuple(names.get(column, column) for column in one.columns)) for one in beneath.constraints
     )

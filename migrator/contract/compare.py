@@ -33,22 +33,31 @@ def broken(contract: Contract, catalog: Catalog, *, since: Catalog | None = None
 def _table(table: Table, catalog: Catalog, since: Catalog | None) -> Iterator[Need]:
     key = (table.schema, table.name)
     place = (table.schema, table.name, None)
-    relation = catalog.relations.get(key)
-    before = since.relations.get(key) if since else None
+    relation = catalog.find(key)
+    before = since.find(key) if since else None
     if relation is None:
         yield need("table-missing", place, "the table", "nothing of that name")
         return
-    unable = [verb for verb in offered.VERBS if verb not in relation.verbs]
-    if unable or relation.kind == "sequence":
-        yield need("not-writable", place, f"to {' and '.join(unable)}", f"a {relation.kind} that refuses it")
-    elif relation.unproven:
-        yield need("view-unproven", place, "a table or a view of one", relation.unproven)
+    yield from _writable(place, relation, before, since is None)
     yield from _columns(table, relation, before, catalog)
     yield from _rights(table, relation, before, since is None)
     yield from _row_security(table, relation, before, catalog.role, since is None)
     # Without a `since`, or for a table that is new, nothing is new to the release.
     if before is not None:
         yield from _news(table, relation, before)
+
+
+def _writable(
+    place: tuple[str | None, str, str | None], relation: Relation, before: Relation | None, alone: bool
+) -> Iterator[Need]:
+    could = before.verbs if before else offered.VERBS
+    unable = [verb for verb in could if verb not in relation.verbs]
+    if unable or relation.kind == "sequence":
+        # Models may map a view that they only read; what could be written so far is another matter.
+        rule = "read-only" if alone and relation.kind != "sequence" else "not-writable"
+        yield need(rule, place, f"to {' and '.join(unable)}", f"a {relation.kind} that refuses it")
+    elif relation.unproven and not (before and before.unproven):
+        yield need("view-trigger" if alone else "view-unproven", place, "a table or a view of one", relation.unproven)
 
 
 def _columns(table: Table, relation: Relation, before: Relation | None, catalog: Catalog) -> Iterator[Need]:
@@ -63,6 +72,8 @@ def _columns(table: Table, relation: Relation, before: Relation | None, catalog:
             yield from known_column(place, column, there, earlier.get(column.name), relation, catalog)
     if "INSERT" in relation.verbs:
         for column in offers.values():
+            if column.hidden and column.name in earlier:
+                continue  # this view took no INSERT before either
             yield from unknown_column((table.schema, table.name, column.name), column)
 
 
@@ -138,7 +149,7 @@ def _row_security(
 
 
 def _sequence(name: tuple[str | None, str], catalog: Catalog) -> Iterator[Need]:
-    relation = catalog.relations.get(name)
+    relation = catalog.find(name)
     if relation is None or relation.kind != "sequence":
         yield need("sequence", (*name, None), "the sequence", "nothing of that name")
     elif relation.missing_rights or relation.schema_closed:

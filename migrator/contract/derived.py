@@ -17,7 +17,8 @@ from migrator.contract.needs import Column, Contract, ContractError, Table
 from migrator.contract.types import canonical
 
 if TYPE_CHECKING:
-    from migrator.catalog import Catalog
+    from migrator.catalog import Catalog, Relation
+    from migrator.catalog import Column as Offered
 
 _DIALECT = PGDialect_psycopg2()
 
@@ -40,26 +41,24 @@ def derive(metadata: sa.MetaData) -> Contract:
 def of_catalog(catalog: Catalog) -> Contract:
     """Take the schema as it stands as what one unknown live release needs."""
     tables = (
-        Table(
-            schema,
-            name,
-            tuple(
-                Column(
-                    name=column.name,
-                    type=column.type,
-                    may_write_null=not column.not_null,
-                    may_omit_on_insert=not column.required,
-                    writes=column.writable,
-                    labels=column.named.labels if column.named else None,
-                    underlying=column.named.underlying if column.named else None,
-                )
-                for column in relation.columns
-            ),
-        )
+        Table(schema, name, tuple(_as_it_stands(column, relation) for column in relation.columns if not column.hidden))
         for (schema, name), relation in catalog.relations.items()
         if relation.kind != "sequence"
     )
     return Contract(tuple(tables))
+
+
+def _as_it_stands(column: Offered, relation: Relation) -> Column:
+    writes = column.writable and "UPDATE" in relation.verbs
+    return Column(
+        name=column.name,
+        type=column.type,
+        may_write_null=writes and not column.not_null,
+        may_omit_on_insert=not (writes and column.required),
+        writes=writes,
+        labels=column.named.labels if column.named else None,
+        underlying=column.named.underlying if column.named else None,
+    )
 
 
 def _column(column: sa.Column) -> Column:

@@ -25,6 +25,7 @@ LATER = "once no live release uses it"
 RULES = {
     "table-missing": Rule(ERROR, f"drop it {LATER}; to rename it, leave a view of the old name"),
     "not-writable": Rule(ERROR, "offer a plain view of one table, or INSTEAD OF triggers for each verb"),
+    "read-only": Rule(WARNING, "nothing, if the release only reads it"),
     "view-unproven": Rule(ERROR, "offer a plain view (SELECT columns FROM one table), whose columns can be followed"),
     "view-trigger": Rule(WARNING, "try the release's own statements on the view before this goes out"),
     "column-missing": Rule(ERROR, f"drop it {LATER}; to rename it, add, copy, and drop the old one later"),

@@ -95,7 +95,7 @@ def judge(connection, change: str) -> dict[str, contract.Need]:
 
 
 def test_every_rule_has_its_examples():
-    assert set(EXAMPLES) | {"right-missing"} == set(contract.RULES)
+    assert set(EXAMPLES) | {"right-missing", "read-only"} == set(contract.RULES)
 
 
 @pytest.mark.parametrize("rule", EXAMPLES)
@@ -126,6 +126,26 @@ def test_a_schema_as_it_stands_satisfies_what_an_unknown_release_may_need(connec
     execute(connection, "ALTER TABLE users DROP phone")
     found = contract.broken(unknown, catalog.read(connection, unknown.relations), since=before)
     assert [need.place for need in found] == ["users.phone"]
+
+
+def test_a_view_that_could_never_be_written_breaks_nobody(connection):
+    execute(connection, "CREATE VIEW totals AS SELECT count(*) AS users FROM users")
+    before = catalog.read(connection)
+    unknown = contract.of_catalog(before)
+    assert contract.broken(unknown, before, since=before) == ()
+    assert [need.rule for need in contract.broken(unknown, before)] == ["read-only"]
+    execute(connection, "DROP VIEW totals")
+    assert [need.rule for need in contract.broken(unknown, catalog.read(connection), since=before)] == ["table-missing"]
+
+
+def test_everything_is_found_under_every_name_it_has(connection):
+    models = sa.MetaData(schema="public")
+    sa.Table("users", models, sa.Column("id", sa.BigInteger, sa.Sequence("numbers", schema="public"), primary_key=True))
+    needs = contract.derive(models)
+    rules = {need.rule for need in contract.broken(needs, catalog.read(connection))}
+    assert "table-missing" not in rules
+    assert "sequence" not in rules
+    assert contract.broken(contract.derive(metadata), catalog.read(connection)) == ()
 
 
 def test_a_right_that_was_never_there_is_no_loss(connection):
