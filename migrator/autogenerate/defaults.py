@@ -25,9 +25,9 @@ def setup(plugin: Plugin) -> None:
 def _compare(
     context: AutogenContext,
     change: ops.AlterColumnOp,
-    _schema: str | None,
-    _table: str,
-    _column: str,
+    schema: str | None,
+    table: str,
+    column: str,
     now: Column,
     wanted: Column,
 ) -> PriorityDispatchResult:
@@ -35,9 +35,10 @@ def _compare(
         return PriorityDispatchResult.CONTINUE
     connection, dialect = context.connection, context.dialect
     expression = scene.plain(dialect, dialect.ddl_compiler(dialect, None).get_column_default_string(wanted))
-    # the type the column has now: a change of type is found, and written, on its own
-    type_ = scene.type_name(dialect, now.type)
+    names = scene.Scene(connection, frozenset())
     change.existing_server_default = now.server_default
-    if trial.default_of(connection, type_, expression) != str(now.server_default.arg.text):
+    # tried on the column as it is now: a change of type is found, and written, on its own
+    default = trial.default_of(connection, names.quote(schema, table), names.quote(column), expression)
+    if default != str(now.server_default.arg.text):
         change.modify_server_default = wanted.server_default
     return PriorityDispatchResult.STOP

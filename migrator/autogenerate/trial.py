@@ -62,10 +62,13 @@ def altered(connection: sa.Connection, like: str, op: ops.AlterColumnOp, prelude
     )
 
 
-def default_of(connection: sa.Connection, type_: str, expression: str) -> str | None:
+def default_of(connection: sa.Connection, like: str, column: str, expression: str) -> str | None:
     """Return a column default as PostgreSQL writes it; None if it refuses it, as it does an enum label yet to be."""
     try:
-        with throw_away(connection, f"(c {type_} default {expression})"):
+        with throw_away(connection, f"(like {like})"):
+            connection.exec_driver_sql(
+                f"alter table {COPY} alter column {column} set default {expression}".replace("%", "%%")
+            )
             return connection.scalar(_DEFAULT)
     except sa.exc.DBAPIError:
         return None
