@@ -97,7 +97,7 @@ class Reader:
     def database_url(self, name: str) -> URL | None:
         """Return the database's URL for our driver; the value itself never gets into a message."""
         example = "give postgresql://user:password@host:port/database"
-        value = self.environ.get(name, "").strip()
+        value = self.environ.get(name, "").strip() or _url_of_parts(self.environ)
         if not value:
             self.faults.append(f"{name} is not set: {example}")
             return None
@@ -111,6 +111,18 @@ class Reader:
             self.faults.append(f"{name} {fault}: {example}")
             return None
         return url.set(drivername=DRIVER)
+
+
+def _url_of_parts(environ: Mapping[str, str]) -> str:
+    """Return the URL that DATABASE_HOST and its like make: a Blueprint of Render's can give parts, and join none."""
+    names = {"host": "HOST", "port": "PORT", "database": "NAME", "username": "USER", "password": "PASSWORD"}
+    parts = {part: environ.get(f"DATABASE_{name}", "").strip() for part, name in names.items()}
+    if not parts["host"]:
+        return ""
+    port = parts.pop("port") or "5432"
+    # A port that is no number is said to be one by the check that every URL goes through.
+    url = URL.create("postgresql", port=int(port) if port.isdecimal() else 0, **parts)
+    return url.render_as_string(hide_password=False)
 
 
 def _url_fault(url: URL) -> str | None:

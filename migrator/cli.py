@@ -87,6 +87,12 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
             help="apply only what an earlier run held back; for a nightly job (env: MIGRATOR_DEFERRED_ONLY)",
         )
         sub.add_argument(
+            "--check-drift",
+            action="store_true",
+            default=_switch("MIGRATOR_CHECK_DRIFT"),
+            help="afterwards compare the database with the models; for a nightly job (env: MIGRATOR_CHECK_DRIFT)",
+        )
+        sub.add_argument(
             "--expect-commit",
             metavar="SHA",
             default=os.environ.get("MIGRATOR_EXPECT_COMMIT"),

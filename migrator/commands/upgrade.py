@@ -7,13 +7,15 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from migrator import environment, plan, run
+from migrator import drift, environment, plan, run
 from migrator import settings as given
 from migrator.errors import EXIT_DONE, Refused, Usage
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from migrator.environment import Project
+    from migrator.means import Means
     from migrator.report import Report
     from migrator.settings import Settings
 
@@ -35,6 +37,8 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
             accept_edited=arguments.accept_edited,
             deferred_only=arguments.deferred_only,
         )
+        if arguments.check_drift:
+            _check_drift(means, project, outcome, report)
     word = "deferred" if outcome.deferred else "done" if outcome.applied else "nothing"
     return report.finish(EXIT_DONE, word, _last_word(outcome))
 
@@ -53,6 +57,22 @@ def _run_id(name: str | None) -> str:
     if name and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise Usage("--run-id has characters that a name has not", "use letters, digits, dots and dashes, at most 64")
     return name or ""
+
+
+def _check_drift(means: Means, project: Project, outcome: run.Outcome, report: Report) -> None:
+    """Compare the database with the models, where it is at their head; raise Refused over a difference."""
+    if project.models is None or set(outcome.heads_after) != set(project.script.get_heads()):
+        report.line("drift      not looked for: the database is not at the head of these files")
+        return
+    found = report.data["drift"] = drift.find(means.control.where, means.settings, project)
+    for difference in found:
+        report.line(f"drift      {difference}")
+    if found:
+        raise Refused(
+            f"the database differs from the models: {found[0]}{' and more' if len(found) > 1 else ''}",
+            "somebody changed it by hand: write the change as a revision, or take it back",
+        )
+    report.line("checked    that the database is as the models say")
 
 
 def _last_word(outcome: run.Outcome) -> str:
