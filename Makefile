@@ -32,6 +32,10 @@ migration: .venv/ready ## Write a revision from the models: make migration m="ad
 	@if [ -z "$$m" ]; then echo 'error: say what changes: make migration m="add phone number"' >&2; exit 2; fi; \
 	exec $(PY) -m migrator revision -m "$$m"
 
+.PHONY: story
+story: .venv/ready ## Show two deploys under load, step by step, on a database of their own
+	@exec $(PY) -m local.story
+
 .PHONY: test
 test: .venv/ready ## Run the tests on a real PostgreSQL (args="-k name" narrows them)
 	@exec $(PY) -m pytest $(args)

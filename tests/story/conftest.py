@@ -1,0 +1,37 @@
+"""Fixtures of the two-deploy story: the code of both releases, and a database with its two roles."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.story import place as places
+from local.story import release as releases
+from local.story.tale import Tale
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory):
+    """Release 1: the product as it is."""
+    return releases.first(tmp_path_factory.mktemp("releases") / "release-1")
+
+
+@pytest.fixture(scope="session")
+def second(server, first):
+    """Release 2, its revisions written once for all tests; only the throw-away databases of the server are used."""
+    nowhere = places.Place(server.url, "nowhere", "nobody", "nobody", "")
+    return releases.second(nowhere, first, first.directory.with_name("release-2"))
+
+
+@pytest.fixture
+def place(server):
+    """An empty database whose owner may make the app's role."""
+    with places.made(server.url) as made:
+        yield made
+
+
+@pytest.fixture
+def tale(place, tmp_path):
+    """The story on that database, told to whoever looks at a failed test's output."""
+    told = Tale(place, tmp_path, lambda who, what: print(f"{who:<9} {what}"))
+    yield told
+    told.close()
