@@ -7,6 +7,7 @@ tries nothing is held: the whole revision was rolled back, and the wait for who 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from migrator.settings import Settings
 
 FIRST_TRY_MS = 5
+_ALEMBIC_LOG = logging.getLogger("alembic.runtime.migration")
 LOCK_NOT_AVAILABLE, DEADLOCK, CANCELED, NO_TRANSACTION_ALLOWED = "55P03", "40P01", "57014", "25001"
 
 
@@ -64,6 +66,10 @@ class _Tries:
     applied: Applied | None = None
 
 
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
+
+
 class Applier:
     """Applies steps on the connection that env.py configured, for one run."""
 
@@ -73,8 +79,9 @@ class Applier:
         self.checks: list[Callable[[Any, Step], None]] = []  # asked in the step's transaction, before it commits
         self._tries: _Tries | None = None
         self._session = Session(context, means.control, means.settings)
-        self._session.listen(self._statement)
+        self._session.listen(self._statement, self._leave)
         self._watch = Watch(means.control, self._session.pid, means.deadline, means.tell)
+        _ALEMBIC_LOG.addFilter(_nothing)  # it would say "Running upgrade" at every try
         self._alembic_block = context.autocommit_block
         context.autocommit_block = self._block
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._version_moved)
@@ -85,6 +92,7 @@ class Applier:
         self._means.interrupt.cancel = lambda: None
         self._watch.close()
         self._session.close()
+        _ALEMBIC_LOG.removeFilter(_nothing)
 
     def step(self, step: Step) -> Applied:
         """Apply one step; raise Busy at the deadline, StepFailed, Refused, Unreachable or Interrupted."""
@@ -93,6 +101,7 @@ class Applier:
             means.control, self._session.pid, means.deadline, means.interrupt, means.tell,
             means.settings.terminate_blockers_after_ms / 1000,
         )  # fmt: skip
+        self._session.restore()
         tries = self._tries = _Tries(step, min(FIRST_TRY_MS, means.settings.lock_timeout_ms))
         while True:
             begun = time.monotonic()
@@ -129,6 +138,10 @@ class Applier:
     def _statement(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         execution = self._tries and self._tries.execution
         return execution.handle(cursor, sql, execute) if execution else False
+
+    def _leave(self, what: str) -> None:
+        if self._tries and self._tries.execution:
+            self._tries.execution.leave(what)
 
     @contextlib.contextmanager
     def _block(self) -> Iterator[None]:
@@ -183,14 +196,14 @@ class Applier:
         state = sqlstate(error)
         if state in {LOCK_NOT_AVAILABLE, DEADLOCK}:
             return _Missed()
-        if state == CANCELED and self._watch.hit_deadline:
+        if state == CANCELED and (self._watch.hit_deadline or self._means.deadline.passed):
             return Busy(
                 f"{step.label}: not done at the deadline, so it was cancelled", "give the run more time with --deadline"
             )
         if self._session.is_lost:
             return connect.lost(self._means.control.where)
         return StepFailed(
-            f"{step.label}: {_one_line(error)}", _cure(state, self._means.settings), details=_place(error, step)
+            f"{step.label}: {_one_line(error)}", _cure(error, self._means.settings), details=_place(error, step)
         )
 
 
@@ -224,7 +237,10 @@ def _place(error: BaseException, step: Step) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _cure(state: str | None, settings: Settings) -> str:
+def _cure(error: BaseException, settings: Settings) -> str:
+    state = sqlstate(error)
+    if state == CANCELED and "user request" in _one_line(error):
+        return "somebody cancelled it; it is safe to run again"
     if state == CANCELED:
         return (f"it ran longer than --statement-timeout ({settings.statement_timeout_ms} ms): "
                 "do the work in smaller steps, or raise it")  # fmt: skip

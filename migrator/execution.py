@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from migrator import ledger, statements
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from migrator.statements import Statement
     from migrator.watch import Watch
 
+CLEAR_MS = 1000  # an index that is still read is left to the next run
 # What the server says when the uncertain statement of a run that was cut off had been done after all:
 # duplicate table (an index is one), object, column, schema; undefined table (an index), object, column.
 ALREADY_DONE = {"42P07", "42710", "42701", "42P06", "42P01", "42704", "42703"}
@@ -32,6 +34,9 @@ def sqlstate(error: BaseException | None) -> str | None:
     """Return the SQLSTATE of a driver's error, bare or wrapped by SQLAlchemy."""
     error = getattr(error, "orig", None) or error
     return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+
+
+_LEAVE_IT = "leave COMMIT and ROLLBACK to the runner; work outside a transaction goes into autocommit_block()"
 
 
 class Execution:
@@ -61,6 +66,8 @@ class Execution:
             self._active = True
             try:
                 migrate(**arguments)
+                with self.paused():  # a role or a search path that it set is not for what Alembic and the ledger write
+                    self._session.limit(self.try_ms, self.statement_ms())
             except SystemExit as error:
                 raise StepFailed(
                     f"{self.step.label} calls exit({error.code})", "let it raise an error instead"
@@ -86,16 +93,27 @@ class Execution:
     @contextlib.contextmanager
     def block(self, context: Any, original: Callable[[], Any]) -> Iterator[None]:
         """Stand in for Alembic's autocommit_block: mark the revision as under way in what is committed here."""
+        block = original()
         with self.paused():
             self._mark(context.connection)
-        with original():
-            self._outside = True
-            try:
-                yield
-            finally:
-                self._outside = False
+            block.__enter__()
+        self._outside = True
+        try:
+            yield
+        except BaseException:
+            self._outside = False
+            with self.paused():
+                block.__exit__(*sys.exc_info())
+            raise
+        self._outside = False
         with self.paused():
+            block.__exit__(None, None, None)
             self._session.limit(self.try_ms, self.statement_ms())
+
+    def leave(self, what: str) -> None:
+        """Refuse a commit or rollback by the revision itself: the ledger would not know what stayed."""
+        if self._active and not self._outside:
+            raise StepFailed(f"{self.step.label} {what} by itself", _LEAVE_IT)
 
     def handle(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         """Run one statement of the revision, or skip it; return False for a statement that is not the revision's."""
@@ -110,14 +128,16 @@ class Execution:
         if statement.ends_transaction:
             raise StepFailed(
                 f"{self.step.label} ends the transaction itself: {statements.shortened(sql, 40)}",
-                "leave COMMIT and ROLLBACK to the runner; work outside a transaction goes into autocommit_block()",
+                _LEAVE_IT,
             )
         if not statement.reads and self._was_done(statement):
             return True
-        if self._outside and not statement.reads:
-            self._run_outside(cursor, statement, execute)
-        else:
+        if not self._outside or statement.reads:
             self._run_inside(cursor, statement, execute)
+        elif statement.transactional:
+            self._run_alone(cursor, statement, execute)
+        else:
+            self._run_outside(cursor, statement, execute)
         return True
 
     def _was_done(self, statement: Statement) -> bool:
@@ -140,37 +160,57 @@ class Execution:
             cursor.execute(f"SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = {self._left_ms()}")
         with self._watch.statement(self.step.label, patient=patient):
             execute()
+        if patient:
+            self._limit(cursor.connection.cursor(), "SET LOCAL", patient=False)
+
+    def _run_alone(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
+        """Run one statement of an autocommit block in a transaction of its own, with the ledger's word on it."""
+        ours = cursor.connection.cursor()  # the statement's own cursor keeps its rows
+        ours.execute("BEGIN")
+        try:
+            self._limit(ours, "SET LOCAL", patient=statement.patient)
+            with self._watch.statement(self.step.label, patient=statement.patient):
+                execute()
+            ledger.mark_done(ours, self.row or 0, self.digests)
+            ours.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(Exception):  # on a lost connection the server has done it
+                ours.execute("ROLLBACK")
+            raise
 
     def _run_outside(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
+        """Run what PostgreSQL takes in no transaction; the ledger knows it as uncertain while it runs."""
         maybe_done = len(self.digests) == len(self.done) and self._uncertain
-        lock_ms, statement_ms = (0, 0) if statement.patient else (self.try_ms, self.statement_ms())
-        cursor.execute(f"SET lock_timeout = {lock_ms}; SET statement_timeout = {statement_ms}")
-        if statement.creates_index and maybe_done:
-            drop_if_invalid(cursor, statement.creates_index)
-        ours = (
-            statement.creates_index if statement.creates_index and not exists(cursor, statement.creates_index) else None
-        )
+        self._limit(cursor, "SET", patient=statement.patient)
+        rubble = Rubble(statement)
+        if maybe_done:
+            rubble.clear(cursor)
+        self._require_valid(cursor, statement.creates_index)
+        rubble.look(cursor)
         ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=True)
         try:
             with self._watch.statement(self.step.label, patient=statement.patient):
                 execute()
         except Exception as error:
             if not (maybe_done and sqlstate(error) in ALREADY_DONE):
-                self._clear_away(cursor, ours)
+                self._clear_away(cursor, rubble)
                 raise
-        if statement.creates_index:
-            self._require_valid(cursor, statement.creates_index)
         ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=False)
 
-    def _clear_away(self, cursor: Any, index: str | None) -> None:
-        """After a failed statement: it is known not to be done, and the half-built index of its making goes."""
-        with contextlib.suppress(Exception):  # the error under way is the one to report
-            ledger.mark_statement(self._means.control, self.row or 0, self.digests[:-1], uncertain=False)
-            if index:
-                drop_if_invalid(cursor, index)
+    def _limit(self, cursor: Any, how: str, *, patient: bool) -> None:
+        # Beyond the watch, which cancels at the deadline, the server itself ends a patient statement a little later.
+        lock_ms, statement_ms = (0, self._left_ms() + 5000) if patient else (self.try_ms, self.statement_ms())
+        cursor.execute(f"{how} lock_timeout = {lock_ms}; {how} statement_timeout = {statement_ms}")
 
-    def _require_valid(self, cursor: Any, index: str) -> None:
-        if is_valid(cursor, index) is False:
+    def _clear_away(self, cursor: Any, rubble: Rubble) -> None:
+        """After a failed statement: the half-built index of its making goes, and then it is known not to be done."""
+        with contextlib.suppress(Exception):  # the error under way is the one to report; the next run clears away
+            cursor.execute(f"SET lock_timeout = {CLEAR_MS}; SET statement_timeout = {CLEAR_MS}")
+            rubble.clear(cursor)
+            ledger.mark_statement(self._means.control, self.row or 0, self.digests[:-1], uncertain=False)
+
+    def _require_valid(self, cursor: Any, index: str | None) -> None:
+        if index and is_valid(cursor, index) is False:
             raise StepFailed(
                 f"{self.step.label}: index {index} exists but is INVALID (a build of it was cut off earlier)",
                 f"DROP INDEX CONCURRENTLY {index}; then run again",
@@ -192,9 +232,40 @@ class Execution:
         return min(self._means.settings.statement_timeout_ms or self._left_ms(), self._left_ms())
 
 
-def exists(cursor: Any, index: str) -> bool:
-    """Tell whether there is an index of that name, valid or not."""
-    return is_valid(cursor, index) is not None
+class Rubble:
+    """The INVALID indexes that one statement leaves behind when it is cut off."""
+
+    def __init__(self, statement: Statement) -> None:
+        """Look for those of this statement."""
+        self._statement = statement
+        self._others: set[str] = set()
+
+    def look(self, cursor: Any) -> None:
+        """Remember what was there before the statement ran: that is not of its making."""
+        self._others = set(self._found(cursor))
+
+    def clear(self, cursor: Any) -> None:
+        """Drop them; nothing reads an INVALID index."""
+        for name in self._found(cursor):
+            if name not in self._others:
+                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+    def _found(self, cursor: Any) -> list[str]:
+        index = self._statement.creates_index
+        if index:
+            return [index] if is_valid(cursor, index) is False else []
+        if not self._statement.reindexes:
+            return []
+        cursor.execute(_REINDEX_RUBBLE)
+        return [row[0] for row in cursor.fetchall()]
+
+
+# https://www.postgresql.org/docs/current/sql-reindex.html: the names that REINDEX CONCURRENTLY leaves behind.
+_REINDEX_RUBBLE = r"""
+SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+ WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$'
+   AND c.relnamespace <> 'pg_toast'::regnamespace AND pg_has_role(c.relowner, 'USAGE')
+   AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = c.oid)"""
 
 
 def is_valid(cursor: Any, index: str) -> bool | None:
@@ -202,9 +273,3 @@ def is_valid(cursor: Any, index: str) -> bool | None:
     cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (index,))
     row = cursor.fetchone()
     return row[0] if row else None
-
-
-def drop_if_invalid(cursor: Any, index: str) -> None:
-    """Drop a half-built index; its transactions are over, so nothing reads it."""
-    if is_valid(cursor, index) is False:
-        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")

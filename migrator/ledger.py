@@ -212,6 +212,11 @@ def mark_statement(control: Control, step: int, digests: list[str], *, uncertain
     control.rows("UPDATE migrator.step SET digests = %s, uncertain = %s WHERE id = %s", (digests, uncertain, step))
 
 
+def mark_done(cursor: Any, step: int, digests: list[str]) -> None:
+    """Write which statements are done, in the transaction of the last of them."""
+    cursor.execute("UPDATE migrator.step SET digests = %s, uncertain = false WHERE id = %s", (digests, step))
+
+
 def mark_finished(connection: Connection, **row: Any) -> None:
     """Write a finished step in its own transaction: a new row, or the end of one that was started."""
     connection.execute(_text("DELETE FROM migrator.deferred WHERE revision = :revision"), {"revision": row["revision"]})

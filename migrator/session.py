@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from migrator.settings import Settings
 
 # What a revision may leave behind in the session, and the next one must not meet.
-_STATE = "SELECT current_setting('search_path'), current_setting('role'), current_setting('session_replication_role')"
+_STATE = "SELECT current_setting('search_path'), current_setting('role')"
+_SET_HERE = "SELECT name, setting, reset_val FROM pg_catalog.pg_settings WHERE source = 'session'"
 _RESTORE = (
-    "SELECT set_config('search_path', :search_path, false), set_config('role', :role, false)"
+    "SELECT set_config('role', :role, false), set_config('search_path', :search_path, false)"
     ", set_config('lock_timeout', :lock, true), set_config('statement_timeout', :statement, true)"
 )
+
+
+_SET_BY_THE_TRY = {"search_path", "lock_timeout", "statement_timeout"}
+_SET_WHERE_OTHER = """
+SELECT set_config(name, :value, false) FROM pg_catalog.pg_settings WHERE name = :name AND setting <> :value"""
 
 
 class Session:
@@ -33,12 +39,28 @@ class Session:
         for statement in connect.limits(settings, control.server_version).rstrip(";").split("; "):
             connection.exec_driver_sql(statement)
         self.pid: int = scalar(connection, "SELECT pg_backend_pid()")
-        self._search_path, self._role, _ = connection.exec_driver_sql(_STATE).one()
-        if not scalar(connection, lock.STILL_HELD, pid=control.pid):
+        self._search_path, self._role = connection.exec_driver_sql(_STATE).one()
+        self._as_it_was = {name: setting for name, setting, _ in connection.exec_driver_sql(_SET_HERE)}
+        _refuse_elsewhere(connection, self.pid, control)
+        connection.commit()
+        if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
             raise Refused(
-                "env.py connects to another database than MIGRATOR_DATABASE_URL names",
-                "let env.py take its URL from sqlalchemy.url, or set MIGRATOR_DATABASE_URL to the same",
+                "env.py connects with autocommit, so a revision that fails would be half applied",
+                "take isolation_level='AUTOCOMMIT' out of its engine; what needs it goes into autocommit_block()",
             )
+
+    def restore(self) -> None:
+        """Take back what a revision has SET for the session, search path and role too: the next one starts clean."""
+        connection = self.context.connection
+        connection.rollback()
+        self.limit(0, 0)
+        for name, setting, reset in connection.exec_driver_sql(_SET_HERE).all():
+            before = self._as_it_was.get(name, reset)
+            if setting != before and name not in _SET_BY_THE_TRY:
+                scalar(connection, "SELECT set_config(:name, :value, false)", name=name, value=before)
+        for name, setting in self._as_it_was.items():  # RESET ALL in a revision takes the limits away
+            if name not in _SET_BY_THE_TRY:
+                scalar(connection, _SET_WHERE_OTHER, name=name, value=setting)
         connection.commit()
 
     def begin(self, lock_ms: int, statement_ms: int) -> None:
@@ -69,8 +91,8 @@ class Session:
         connection = self.context.connection
         return bool(connection.invalidated or getattr(connection.connection.dbapi_connection, "closed", False))
 
-    def listen(self, handle: Callable[[Any, str, Callable[[], None]], bool]) -> None:
-        """Let `handle(cursor, sql, execute)` see each statement; it answers whether it took care of it."""
+    def listen(self, handle: Callable[[Any, str, Callable[[], None]], bool], leave: Callable[[str], None]) -> None:
+        """Let `handle` see each statement, and answer whether it took care of it; `leave` each end of a transaction."""
         from sqlalchemy import event  # noqa: PLC0415
 
         def one(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
@@ -83,7 +105,10 @@ class Session:
             return handle(cursor, sql, lambda: context.dialect.do_execute_no_params(cursor, sql, context))
 
         engine = self.context.connection.engine
-        listeners = (("do_execute", one), ("do_executemany", many), ("do_execute_no_params", plain))
+        listeners = (
+            ("do_execute", one), ("do_executemany", many), ("do_execute_no_params", plain),
+            ("commit", lambda _: leave("commits")), ("rollback", lambda _: leave("rolls back")),
+        )  # fmt: skip
         for name, listener in listeners:
             event.listen(engine, name, listener)
         self._forget = lambda: [event.remove(engine, name, listener) for name, listener in listeners]  # type: ignore[assignment]
@@ -91,6 +116,19 @@ class Session:
     def close(self) -> None:
         """Let go of the connection's engine."""
         self._forget()
+
+
+def _refuse_elsewhere(connection: Any, pid: int, control: Control) -> None:
+    if pid == control.pid:
+        raise Refused(
+            "the URL leads through a pooler that shares connections between transactions",
+            "give the URL of the database itself, or of the pooler's session mode",
+        )
+    if not scalar(connection, lock.STILL_HELD, pid=control.pid):
+        raise Refused(
+            "env.py connects to another database than MIGRATOR_DATABASE_URL names",
+            "let env.py take its URL from the configuration (sqlalchemy.url), or set MIGRATOR_DATABASE_URL to the same",
+        )
 
 
 def scalar(connection: Any, sql: str, **parameters: Any) -> Any:

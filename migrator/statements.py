@@ -11,6 +11,16 @@ from typing import Any
 # SQLAlchemy hands the driver's placeholders over; the grammar knows only $1.
 _PLACEHOLDER = re.compile(r"%\((?:[^)]+)\)s|%s")
 _READS = {"VariableShowStmt", "VariableSetStmt", "ExplainStmt", "SelectStmt"}
+# What may share a transaction with the ledger's word on it, so that it is done exactly once even outside of the
+# revision's transaction. CALL and DO are not among them: what they call may commit.
+_TRANSACTIONAL = {
+    "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "SelectStmt", "TruncateStmt", "AlterTableStmt", "CreateStmt",
+    "CreateTableAsStmt", "IndexStmt", "DropStmt", "AlterEnumStmt", "CreateEnumStmt", "CompositeTypeStmt", "RenameStmt",
+    "CommentStmt", "GrantStmt", "CreateFunctionStmt", "CreateTrigStmt", "ViewStmt", "CreateSchemaStmt", "CreateSeqStmt",
+    "AlterSeqStmt", "CreateExtensionStmt", "CreatePolicyStmt", "AlterPolicyStmt", "AlterOwnerStmt", "DefineStmt",
+    "AlterObjectSchemaStmt", "CreateDomainStmt", "AlterDomainStmt", "AlterFunctionStmt", "CreateStatsStmt",
+    "RefreshMatViewStmt",
+}  # fmt: skip
 _WRITES = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 # In this order: what may hold a quote that opens no literal comes first. An end may be missing: the server cuts texts.
 _TOKEN = re.compile(
@@ -35,7 +45,7 @@ class Statement:
     ends_transaction: bool = False
     creates_index: str | None = None
     reindexes: bool = False
-    if_not_exists: bool = False
+    transactional: bool = False
 
 
 @functools.lru_cache(maxsize=256)
@@ -57,7 +67,7 @@ def parse(sql: str) -> Statement:
         ends_transaction=any(_ends_transaction(kind, body) for kind, body in nodes),
         creates_index=".".join(quoted(part) for part in (relation.get("schemaname"), name) if part) if name else None,
         reindexes="ReindexStmt" in kinds,
-        if_not_exists=bool(index.get("if_not_exists")),
+        transactional=all(_transactional(kind, body) for kind, body in nodes),
     )
 
 
@@ -106,6 +116,10 @@ def _holds(node: Any, kinds: set[str]) -> bool:
 def _ends_transaction(kind: str, body: dict[str, Any]) -> bool:
     savepoints = {"TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO"}
     return kind == "TransactionStmt" and body.get("kind") not in savepoints
+
+
+def _transactional(kind: str, body: dict[str, Any]) -> bool:
+    return kind in _TRANSACTIONAL and not _holds(body, {"concurrent"})
 
 
 def _patient(kind: str, body: dict[str, Any]) -> bool:

@@ -171,9 +171,9 @@ class Database:
             "AND datname = current_database()"
         )
 
-    def waiting(self, sign=""):
-        """Tell whether a migrator's statement that holds `sign` waits for a lock of any kind."""
-        return [row for row in self.migrators() if row[3] == "Lock" and sign in row[2]]
+    def waiting(self):
+        """Tell whether a migrator waits: in the queue for a lock, or beside it until the holders are gone."""
+        return [row for row in self.migrators() if row[3] == "Lock" or "l.virtualtransaction FROM pg_locks" in row[2]]
 
     def lock_is_free(self):
         return not self.rows(
