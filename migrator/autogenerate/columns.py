@@ -116,7 +116,7 @@ def _rewrites_when_added(op: ops.AddColumnOp, scene: Scene) -> bool:
     where = shown(op.schema, op.table_name, op.column.name)
     try:
         return trial.added(scene.connection, like, op.column, scene.prelude)
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, trial.UntriedError) as error:
         raise Refusal(
             f"{where} cannot be added: {_first_line(error)}",
             "Put the models right, or first write by hand what the column needs (`migrator revision` "
@@ -158,7 +158,7 @@ def _refuse_type_change(op: ops.AlterColumnOp, scene: Scene, where: str) -> None
     like = scene.quote(op.schema, op.table_name)
     try:
         rewrites = trial.altered(scene.connection, like, op, scene.prelude)
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, trial.UntriedError) as error:
         raise Refusal(f"{change}, and PostgreSQL refuses: {_first_line(error)}", BY_COPY) from None
     if rewrites:
         raise Refusal(f"{change}: PostgreSQL rewrites the table, or an index, while nobody can read it.", BY_COPY)
@@ -260,5 +260,5 @@ def _without_nullable(op: ops.AlterColumnOp) -> ops.AlterColumnOp:
     )
 
 
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    return str(error.orig).splitlines()[0]
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).splitlines()[0]

@@ -38,7 +38,10 @@ def _compare(
     names = scene.Scene(connection, frozenset())
     change.existing_server_default = now.server_default
     # tried on the column as it is now: a change of type is found, and written, on its own
-    default = trial.default_of(connection, names.quote(schema, table), names.quote(column), expression)
+    try:
+        default = trial.default_of(connection, names.quote(schema, table), names.quote(column), expression)
+    except trial.UntriedError:
+        return PriorityDispatchResult.CONTINUE
     if default != str(now.server_default.arg.text):
         change.modify_server_default = wanted.server_default
     return PriorityDispatchResult.STOP

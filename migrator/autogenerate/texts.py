@@ -106,7 +106,7 @@ def _tried(context: AutogenContext, like: str, statement: str, expression: sa.Co
             context.connection.exec_driver_sql(sql)
             query = _PREDICATES if sql.startswith("create index") else _CHECKS
             return _read(context, query, f"pg_temp.{trial.COPY}")[_TRIED]
-    except sa.exc.DBAPIError:
+    except (sa.exc.DBAPIError, trial.UntriedError):
         return None
 
 

@@ -31,6 +31,10 @@ _DEFAULT = sa.text(
 )
 
 
+class UntriedError(Exception):
+    """The connection may not make a temporary table: it reads only, or its role lacks the right."""
+
+
 @contextmanager
 def throw_away(connection: sa.Connection, definition: str) -> Iterator[None]:
     """Make a temporary table that is gone, with all that was done to it, when the block is left."""
@@ -38,7 +42,10 @@ def throw_away(connection: sa.Connection, definition: str) -> Iterator[None]:
     try:
         # timestamp to timestamptz is free in UTC only; production may use another zone
         connection.exec_driver_sql("set local timezone = 'America/New_York'")
-        connection.exec_driver_sql(f"create temporary table {COPY} {definition}".replace("%", "%%"))
+        try:
+            connection.exec_driver_sql(f"create temporary table {COPY} {definition}".replace("%", "%%"))
+        except sa.exc.DBAPIError as error:
+            raise UntriedError(str(error.orig).splitlines()[0]) from None
         yield
     finally:
         savepoint.rollback()

@@ -110,3 +110,17 @@ def test_a_type_sqlalchemy_does_not_know_is_left_alone(project) -> None:
 
     made = project(world(put(spot=lambda: Column("spot", Box(), server_default="(0,0),(1,1)"))))
     assert made.revision(world(put(spot=lambda: Column("spot", Box(), server_default="(0,0),(1,1)"))))[0] == []
+
+
+def test_a_connection_that_reads_only_is_compared_as_alembic_does(project) -> None:
+    def models(**more):
+        return world(put(ck=lambda: CheckConstraint("age > 0", name="age"), **more))
+
+    made = project(models(), ROWS)
+    made.revision(models(nick=lambda: Column("nick", Text)))
+    made.upgrade()
+    with made.engine.begin() as connection:
+        name = connection.exec_driver_sql("select current_database()").scalar()
+        connection.exec_driver_sql(f"alter database {name} set default_transaction_read_only = on")
+    made.engine.dispose()
+    assert made.revision(models(nick=lambda: Column("nick", Text)))[0] == []
