@@ -197,9 +197,8 @@ class Applier:
         if state in {LOCK_NOT_AVAILABLE, DEADLOCK}:
             return _Missed()
         if state == CANCELED and (self._watch.hit_deadline or self._means.deadline.passed):
-            return Busy(
-                f"{step.label}: not done at the deadline, so it was cancelled", "give the run more time with --deadline"
-            )
+            seen = f", when it waited for {self._watch.blocked}" if self._watch.blocked else ""
+            return Busy(f"{step.label}: cancelled at the deadline{seen}", "give the run more time with --deadline")
         if self._session.is_lost:
             return connect.lost(self._means.control.where)
         return StepFailed(

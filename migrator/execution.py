@@ -148,7 +148,7 @@ class Execution:
             return False
         if self.done[position] != statement.digest:
             raise StepFailed(
-                f"{self.step.label} was cut off after {position} statements and edited since",
+                f"{self.step.label} was cut off after {len(self.done)} statements and edited since",
                 "put the file back as it was, let it finish, and write a new revision",
             )
         return not (self._uncertain and position == len(self.done) - 1)

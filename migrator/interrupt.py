@@ -39,7 +39,14 @@ class Interrupt:
     def check(self) -> None:
         """Raise Interrupted if the run was asked to stop."""
         if self._asked.is_set():
+            self.cancel = lambda: None  # nothing runs any more but what takes back and lets go
             raise Interrupted(self.signum or signal.SIGTERM)
+
+    def instead_of(self, error: BaseException) -> BaseException:
+        """Return Interrupted where an error is only what a cancelled statement said; else the error itself."""
+        if not self._asked.is_set() or isinstance(error, Interrupted):
+            return error
+        return Interrupted(self.signum or signal.SIGTERM)
 
     def sleep(self, seconds: float) -> None:
         """Sleep, or raise Interrupted as soon as the run is asked to stop."""
@@ -52,10 +59,13 @@ class Interrupt:
         A thread of its own: psycopg2 waits in C, where Python's own signal handlers do not run. Leaving by
         force is safe at any point: the server rolls back what is open and the session's lock goes with it.
         """
-        data = wakeup.recv(1)
-        if not data or self._over.is_set():
-            return
-        self.ask(data[0])
+        number = 0
+        while number not in SIGNALS:  # a revision or env.py may handle others
+            data = wakeup.recv(1)
+            if not data or self._over.is_set():
+                return
+            number = data[0]
+        self.ask(number)
         end = time.monotonic() + GRACE_S
         while time.monotonic() < end:
             with contextlib.suppress(Exception):
@@ -64,7 +74,7 @@ class Interrupt:
                 return
         sys.stderr.write(f"interrupted: left by force after {GRACE_S} s; the server rolls back; safe to run again\n")
         sys.stderr.flush()
-        os._exit(128 + data[0])
+        os._exit(128 + number)
 
 
 @contextlib.contextmanager

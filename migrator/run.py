@@ -82,12 +82,15 @@ def locked(means: Means, verb: str, road: str, outcome: Outcome) -> Iterator[Mea
         run = ledger.start_run(control, verb, road, means.settings.commit, means.settings.run_id)
         try:
             yield dataclasses.replace(means, run=run)
-        except MigratorError as error:
+        except BaseException as caught:
+            error = means.interrupt.instead_of(caught)
+            if not isinstance(error, MigratorError):
+                _finish(means, run, "failed", outcome, MigratorError(f"{type(error).__name__}: {error}"))
+                raise
             _finish(means, run, error.word, outcome, error)
-            raise
-        except BaseException as error:
-            _finish(means, run, "failed", outcome, MigratorError(f"{type(error).__name__}: {error}"))
-            raise
+            if error is caught:
+                raise
+            raise error from caught
         _finish(means, run, "ahead" if outcome.ahead else "done", outcome)
 
 
