@@ -128,7 +128,8 @@ def _rights(table: Table, relation: Relation, before: Relation | None, alone: bo
 
 def _lost(table: Table, verb: str, columns: tuple[str, ...]) -> set[str]:
     """Return the columns of the release that the right is missing on; "" stands for the table."""
-    if verb == "DELETE":
+    # INSERT ... DEFAULT VALUES names no column, and asks for the right on the table.
+    if verb == "DELETE" or (verb == "INSERT" and not any(column.writes for column in table.columns)):
         return {""}
     return {column.name for column in table.columns if column.name in columns and (column.writes or verb == "SELECT")}
 
