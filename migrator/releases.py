@@ -132,6 +132,12 @@ def is_recorded(control: Control, digest: str) -> bool:
     )
 
 
+def broken_by(control: Control, digest: str) -> str | None:
+    """Return the revision that took away what a release needs, if one did."""
+    rows = control.rows("SELECT broken_by FROM migrator.release WHERE digest = %s", (digest,))
+    return rows[0][0] if rows else None
+
+
 def record(connection: Connection, digest: str, commit: str, contract: Contract) -> None:
     """Record that the schema as it is now serves a release."""
     connection.exec_driver_sql(

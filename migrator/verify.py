@@ -35,9 +35,15 @@ def serves(connection: Connection, needed: Contract, app_role: str | None, defer
 
 def ahead(control: Control, unknown: tuple[str, ...], digest: str | None) -> None:
     """Pass a database that is ahead of this image if the ledger shows it serves this release; else raise Refused."""
-    names = ", ".join(unknown)
-    if digest is None or not releases.is_recorded(control, digest):
+    if digest is not None and releases.is_recorded(control, digest):
+        return
+    place = f"the database is at {', '.join(unknown)}, which this image does not have, and"
+    if breaking := digest and releases.broken_by(control, digest):
         raise Refused(
-            f"the database is at {names}, which this image does not have, and its ledger does not show this release",
-            "deploy an image that holds this revision, or one of a release the ledger knows (`migrator status`)",
+            f"{place} revision {breaking} broke the release of this image",
+            "deploy a newer release, or take that revision back with `migrator downgrade` of the image that has it",
         )
+    raise Refused(
+        f"{place} its ledger does not show this release",
+        "deploy an image that holds this revision, or one of a release the ledger knows (`migrator status`)",
+    )
