@@ -6,13 +6,14 @@ The only place that parses, and the only one that turns errors into exits.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
 import traceback
 
 from migrator import __version__, settings
-from migrator.errors import EXIT_BUG, Interrupted, MigratorError, Usage
+from migrator.errors import EXIT_BUG, Interrupted, MigratorError, Usage, masked
 from migrator.report import Report, silence_closed_streams
 
 VERBS = {
@@ -116,7 +117,10 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
         sub.add_argument("revision", nargs="?", default="head", help="target; default head")
     elif verb == "history":
         sub.add_argument(
-            "--limit", type=int, default=50, help="how many entries to show; default 50 (env: MIGRATOR_LIMIT)"
+            "--limit",
+            type=int,
+            default=os.environ.get("MIGRATOR_LIMIT", "50"),
+            help="how many entries to show; default 50 (env: MIGRATOR_LIMIT)",
         )
     elif verb == "sql":
         sub.add_argument("range", nargs="?", default="head", metavar="FROM:TO", help="which revisions; default all")
@@ -154,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
         return _run(argv, report)
     except MigratorError as error:
         if debug:
-            traceback.print_exc()
+            sys.stderr.write(masked(traceback.format_exc()))
         return report.error(error)
     except KeyboardInterrupt:
         return report.error(Interrupted(2))
@@ -162,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(error.code or 0)
     except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one
         if debug:
-            traceback.print_exc()
+            sys.stderr.write(masked(traceback.format_exc()))
         bug = MigratorError(
             f"{type(error).__name__}: {' '.join(str(error).split())}", "run again with --debug and report it"
         )
@@ -180,4 +184,6 @@ def _run(argv: list[str], report: Report) -> int:
     report.as_json = arguments.json
     chosen = settings.load({option.name: getattr(arguments, option.name) for option in settings.OPTIONS})
     command = importlib.import_module(f"migrator.commands.{arguments.verb}")
-    return int(command.main(chosen, report, arguments))
+    # What env.py and revisions print is for people: with --json, stdout holds the document and nothing else.
+    with contextlib.redirect_stdout(sys.stderr) if report.as_json else contextlib.nullcontext():
+        return int(command.main(chosen, report, arguments))

@@ -5,18 +5,20 @@ The limits are set after connecting, by SET: a pooler may refuse startup options
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 
-from migrator.errors import Interrupted, MigratorError, Refused, Unreachable, Usage
+from migrator.errors import Busy, Interrupted, MigratorError, Refused, Unreachable, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from migrator.clock import Deadline
     from migrator.interrupt import Interrupt
@@ -186,6 +188,26 @@ class Control:
         self.raw.close()
 
 
+@contextlib.contextmanager
+def errors_of_server(where: Address) -> Iterator[None]:
+    """Turn what the server says to a statement of ours, not of a revision, into an expected error."""
+    try:
+        yield
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise Refused(
+            f"this role may not do that on {where.shown}: {error.diag.message_primary}",
+            "run the migrator with the role that owns the database and its schema",
+        ) from error
+    except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected, psycopg2.errors.QueryCanceled) as error:
+        raise Busy(
+            f"the ledger in {where.shown} is locked: {error.diag.message_primary}", "see who holds it (pg_locks)"
+        ) from error
+    except psycopg2.errors.ReadOnlySqlTransaction as error:
+        raise Refused(f"{where.shown} is read-only", "give the URL of the primary") from error
+    except (psycopg2.errors.DiskFull, psycopg2.errors.TooManyConnections) as error:
+        raise Unreachable(f"{where.shown}: {error.diag.message_primary}", "make room on the server") from error
+
+
 def lost(where: Address) -> Unreachable:
     """Return the error for a connection that broke on the way."""
     return Unreachable(
@@ -196,7 +218,7 @@ def lost(where: Address) -> Unreachable:
 
 def control(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> Control:
     """Return the run's control connection to a database that may be changed; raise Usage, Refused or Unreachable."""
-    where = address(settings.database_url)
+    where = address(settings.database_url, settings.url_source)
     try:
         raw = wait(where, deadline.sooner(settings.wait_ms), interrupt, tell)
     except Interrupted as error:

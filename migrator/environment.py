@@ -7,22 +7,26 @@ which plans and applies; a foreign env.py does not notice.
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import logging
 import re
+import traceback
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import alembic.context
 import alembic.op
+import psycopg2
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from migrator import connect
-from migrator.errors import MigratorError, Refused, StepFailed, Usage
+from migrator.errors import MigratorError, Refused, StepFailed, Unreachable, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,21 +60,51 @@ def load(settings: Settings) -> Project:
         config.attributes["configure_logger"] = False
         if settings.database_url:
             config.set_main_option("sqlalchemy.url", _for_env(settings.database_url).replace("%", "%%"))
-        return Project(config, ScriptDirectory.from_config(config))
-    except (CommandError, OSError, ValueError, KeyError) as error:
-        raise Usage(f"{settings.config.name} cannot be used: {' '.join(str(error).split())}", "correct it") from None
+        script = ScriptDirectory.from_config(config)
+    except (CommandError, OSError, ValueError, KeyError, configparser.Error) as error:
+        raise Usage(f"{settings.config.name} cannot be used: {_one_line(error)}", "correct it") from None
+    _read_revisions(script)
+    return Project(config, script)
+
+
+def point(project: Project, url: str) -> None:
+    """Let the project's env.py connect to another database: sqlalchemy.url is where it looks."""
+    project.config.set_main_option("sqlalchemy.url", _for_env(url).replace("%", "%%"))
+
+
+def _read_revisions(script: ScriptDirectory) -> None:
+    """Load every revision file now, so that one that cannot be used is a clear line and not an error of env.py."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            script.get_heads()
+    except CommandError as error:
+        raise Refused(_one_line(error), "correct the revision files") from None
+    except (Exception, SystemExit) as error:
+        places = [
+            f"{Path(frame.filename).name}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).is_relative_to(script.dir)
+        ]
+        if isinstance(error, SyntaxError) and error.filename:
+            places.append(f"{Path(error.filename).name}:{error.lineno}")
+        where = places[-1] if places else script.versions
+        text = error.msg if isinstance(error, SyntaxError) else _one_line(error)
+        raise Refused(f"{where} cannot be loaded: {type(error).__name__}: {text}", "correct the file") from error
+    # Alembic only warns where two files have one id, or a parent is missing, and goes on with half of the history.
+    for warning in caught:
+        text = _one_line(warning.message)
+        if text.startswith("Revision "):
+            raise Refused(text, "correct revision and down_revision in the files")
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _for_env(url: str) -> str:
     """Return the URL as a foreign env.py is to see it: unnamed, the driver of SQLAlchemy 2.1 would be psycopg 3."""
     return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg2://", url)
-
-
-def configured_url(path: Path) -> str:
-    """Return sqlalchemy.url of an alembic.ini, or ''; for a foreign project that keeps it there."""
-    with contextlib.suppress(Exception):
-        return Config(str(path)).get_main_option("sqlalchemy.url") or ""
-    return ""
 
 
 def inside(project: Project, work: Work, *, connect: Callable[[], Any] | None = None, reads: bool = False) -> None:
@@ -155,8 +189,33 @@ def _errors_of_env(project: Project) -> Iterator[None]:
     except MigratorError:
         raise
     except CommandError as error:
-        raise StepFailed(" ".join(str(error).split()), "see the project's env.py and revision files") from error
+        raise StepFailed(_one_line(error), "see the project's env.py and revision files") from error
     except (Exception, SystemExit) as error:
         place = Path(project.script.dir) / "env.py"
-        text = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise StepFailed(f"{place.name} failed: {type(error).__name__}: {text}", f"correct {place}") from error
+        if _is_asynchronous(error, place):
+            raise Refused(
+                "env.py is asynchronous, and the migrator needs a connection of psycopg2's own",
+                "give env.py a synchronous engine (postgresql+psycopg2://), or run Alembic itself on it",
+            ) from error
+        if isinstance(getattr(error, "orig", error), psycopg2.OperationalError) and not _sqlstate(error):
+            raise Unreachable(
+                f"env.py cannot connect: {_one_line(error)}",
+                "check that the database runs and can be reached from here",
+            ) from error
+        raise StepFailed(
+            f"{place.name} failed: {type(error).__name__}: {_one_line(error)}", f"correct {place}"
+        ) from error
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", error), "pgcode", None)
+
+
+def _is_asynchronous(error: BaseException, place: Path) -> bool:
+    """Tell whether env.py failed for the want of an asynchronous driver: SQLAlchemy says so in several ways."""
+    text = str(error)
+    if not any(word in text for word in ("asyncio", "greenlet", "asyncpg", "async")):
+        return False
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return "async" in place.read_text(encoding="utf-8")
+    return False

@@ -14,11 +14,22 @@ Anything else that reaches the top is a bug of ours: exit 70.
 
 from __future__ import annotations
 
+import re
+
 EXIT_DONE = 0
 EXIT_BUG = 70
 
 AGAIN_AS_IT_IS = "safe to run again as it is"
 AGAIN_AFTER_A_CHANGE = "run it again after that change"
+
+
+# What somebody else's code puts into its error may be the database's URL.
+_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]*@|(password\s*=\s*)('[^']*'|[^\s&]+)")
+
+
+def masked(text: str) -> str:
+    """Return a text with the passwords of URLs and connection strings taken out."""
+    return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
 
 class MigratorError(Exception):
@@ -30,10 +41,10 @@ class MigratorError(Exception):
 
     def __init__(self, message: str, cure: str = "", *, details: tuple[str, ...] = ()) -> None:
         """Hold one line of message, one line of cure, and any further lines for people."""
-        super().__init__(message)
-        self.message = message
-        self.cure = cure
-        self.details = details
+        super().__init__(masked(message))
+        self.message = masked(message)
+        self.cure = masked(cure)
+        self.details = tuple(map(masked, details))
 
     def __str__(self) -> str:
         """Return message and cure in one line, as the stock Alembic command prints it."""

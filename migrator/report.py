@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from migrator.errors import MigratorError
@@ -26,19 +26,20 @@ class Report:
     verb: str = ""
     quiet: bool = False
     data: dict[str, Any] = field(default_factory=dict)
+    out: TextIO = field(default_factory=lambda: sys.stdout)  # kept: what a revision prints is sent elsewhere
 
     def line(self, text: str = "") -> None:
         """Write one line for people, at once."""
         if self.quiet:
             return
-        _write(sys.stderr if self.as_json else sys.stdout, text)
+        _write(sys.stderr if self.as_json else self.out, text)
 
     def finish(self, code: int, outcome: str, text: str) -> int:
         """Write the last word: what happened, whether it is safe to run again, what to do; return the exit code."""
         self.line(text)
         if self.as_json:
             document = {"format": FORMAT, "verb": self.verb, "outcome": outcome, "exit_code": code, **self.data}
-            _write(sys.stdout, json.dumps(document, default=str, indent=2))
+            _write(self.out, json.dumps(document, default=str, indent=2))
         return code
 
     def error(self, error: MigratorError) -> int:
@@ -56,7 +57,7 @@ class Report:
                 "exit_code": error.code,
                 **self.data,
             }
-            _write(sys.stdout, json.dumps(document, default=str, indent=2))
+            _write(self.out, json.dumps(document, default=str, indent=2))
         cure = f" Cure: {error.cure}." if error.cure else ""
         _write(sys.stderr, f"{error.word}: {error.message}.{cure} (exit {error.code}; {error.again})")
         return error.code

@@ -67,7 +67,8 @@ def connected(settings: Settings, report: Report) -> Iterator[Means]:
     with listening(Interrupt()) as interrupt:
         control = connect.control(settings, deadline, interrupt, report.line)
         try:
-            yield Means(control, settings, deadline, interrupt, report.line)
+            with connect.errors_of_server(control.where):
+                yield Means(control, settings, deadline, interrupt, report.line)
         finally:
             control.close()
 

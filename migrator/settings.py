@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -78,6 +80,7 @@ class Settings:
     """What one run goes by. Secrets are kept out of repr."""
 
     database_url: str = field(default="", repr=False)
+    url_source: str = "MIGRATOR_DATABASE_URL"
     app_password: str = field(default="", repr=False)
     config: Path = OWN_CONFIG
     wait_ms: int = 60_000
@@ -112,8 +115,10 @@ def load(flags: Mapping[str, str | None] | None = None, env: Mapping[str, str] |
         values[option.name] = _READ[option.kind](text, source)
     values["config"] = _config(str(values["config"]))
     values["commit"] = values["commit"] or commit(env)
+    url, source = _url(env, values["config"])
     settings = Settings(
-        database_url=(env.get("MIGRATOR_DATABASE_URL") or env.get("DATABASE_URL") or "").strip(),
+        database_url=url,
+        url_source=source,
         app_password=env.get("MIGRATOR_APP_PASSWORD", ""),
         **values,  # type: ignore[arg-type]
     )
@@ -136,6 +141,21 @@ def is_on(text: str) -> bool:
 def commit(env: Mapping[str, str]) -> str:
     """Return the commit of this process: baked into the image, else the platform's, else 'unknown'."""
     return env.get("IMAGE_COMMIT") or env.get("RENDER_GIT_COMMIT") or "unknown"
+
+
+def _url(env: Mapping[str, str], config: Path) -> tuple[str, str]:
+    """Return the database's URL and what named it: a variable, or the alembic.ini of a project that keeps it there."""
+    for variable in ("MIGRATOR_DATABASE_URL", "DATABASE_URL"):
+        if url := env.get(variable, "").strip():
+            return url, variable
+    if config != OWN_CONFIG:
+        parser = configparser.ConfigParser({"here": str(config.parent)})
+        with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
+            parser.read(config, encoding="utf-8")
+            url = parser.get("alembic", "sqlalchemy.url", fallback="").strip()
+            if not url.startswith("driver://"):  # what `alembic init` writes for somebody to fill in
+                return url, f"sqlalchemy.url in {config.name}"
+    return "", "MIGRATOR_DATABASE_URL"
 
 
 def _config(text: str) -> Path:

@@ -65,6 +65,7 @@ def _drift(settings: Settings, project: Project) -> list[str]:
         )
 
     with shadow.database() as url:
+        environment.point(project, url)
         own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
         quiet = Report(quiet=True)
         with run.connected(own, quiet) as means:

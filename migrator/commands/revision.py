@@ -55,6 +55,7 @@ def _merge(project: Project, report: Report, message: str) -> int:
 def _written(project: Project, settings: Settings, message: str, *, autogenerate: bool) -> list[Path]:
     """Bring a throw-away database to head, autogenerate against it, and return the files written, in order."""
     with shadow.database() as url:
+        environment.point(project, url)
         own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
         quiet = Report(quiet=True)
         with run.connected(own, quiet) as means:
