@@ -87,10 +87,20 @@ def alembic_says(ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except CommandError as error:
+        if cure := getattr(error, "cure", None):  # autogenerate's own Refusal: it knows what to write instead
+            raise _refused(error.message, cure) from None
         text = " ".join(str(error).split())
         if "more than one" in text.lower() or "Multiple head" in text:
             raise Refused(text, "name one head, or join them with `alembic merge heads`") from None
         raise Usage(text, "`migrator history` and `alembic history` list the revisions") from None
+
+
+def _refused(message: str, cure: str) -> Refused:
+    """Return a refusal of autogenerate's as ours; several at once are listed before the last line."""
+    lines = tuple(line for line in cure.splitlines() if line)
+    if len(lines) > 1:
+        return Refused(message.rstrip("."), "change the models as said above", details=lines)
+    return Refused(message.rstrip("."), cure.rstrip("."))
 
 
 def check_seals(applied: list[Script], entries: dict[str, Entry], accepted: str | None) -> dict[str, str]:

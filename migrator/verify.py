@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from migrator.guard import Deferred
 
 
+# What no revision of ours would bring: the cure is the rule's own.
+_RIGHTS = {"right-lost", "row-security", "sequence", "partition-missing"}
+
+
 def serves(connection: Connection, needed: Contract, app_role: str | None, deferred: Deferred | None) -> None:
     """Pass a schema that satisfies this release's contract; else raise Refused with what is missing and the cure."""
     there = catalog.read(connection, needed.relations, app_role=app_role)
@@ -25,7 +29,8 @@ def serves(connection: Connection, needed: Contract, app_role: str | None, defer
     if deferred:
         cure = f"what it needs is held back: {deferred.message}; retire that release, or write a change both can run on"
     else:
-        cure = broken[0].cure
+        cure = "write what is missing with `migrator revision`; `migrator check` finds it before a deploy does"
+        cure = broken[0].cure if broken[0].rule in _RIGHTS else cure
     raise Refused(
         f"the schema does not serve this release: {broken[0]}",
         cure,

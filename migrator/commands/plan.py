@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from migrator import connect, environment, ledger, plan, release, render, run, verify
 from migrator.errors import EXIT_DONE
+from migrator.job import current_heads
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from migrator.environment import Project
     from migrator.means import Means
-    from migrator.plan import Plan
+    from migrator.plan import Plan, Step
     from migrator.report import Report
     from migrator.settings import Settings
 
@@ -25,10 +26,13 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         digest = release.of_project(project)
         if made.ahead:
             verify.ahead(means.control, made.ahead, digest)
-        known = ledger.entries(means.control) if ledger.version(means.control) else {}
+        has_ledger = ledger.version(means.control) > 0
+        known = ledger.entries(means.control) if has_ledger else {}
+        waiting = ledger.deferred(means.control) if has_ledger else {}
         plan.check_seals(plan.applied_revisions(project.script, made.heads), known, None)
     at = ", ".join(made.heads) or "base"
     report.data |= {"heads": list(made.heads), "ahead": list(made.ahead), "steps": []}
+    report.data["deferred"] = held_back(made, waiting)
     for step in made.steps:
         rendered = render.step(project, step)
         report.data["steps"].append(
@@ -40,7 +44,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
                 "reason": rendered.reason,
             }
         )
-        report.line(f"pending    {step.label}   {step.revision}   {step.message}")
+        report.line(f"pending    {step.label}   {step.revision}   {step.message}{why_deferred(step, waiting)}")
         for line in (rendered.sql or f"-- {rendered.reason}").splitlines():
             report.line(f"    {line}" if line else "")
     word = "pending" if made.steps else "nothing"
@@ -49,12 +53,26 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     )
 
 
+def held_back(made: Plan, waiting: dict[str, tuple[str, Any]]) -> list[dict[str, Any]]:
+    """Return the pending revisions that an earlier run held back, each with the reason and since when."""
+    found = ((step.revision, waiting[step.revision]) for step in made.steps if step.revision in waiting)
+    return [{"revision": revision, "reason": reason, "since": since} for revision, (reason, since) in found]
+
+
+def why_deferred(step: Step, waiting: dict[str, tuple[str, Any]]) -> str:
+    """Return what a person reads behind a pending revision that was held back; else nothing."""
+    if step.revision not in waiting:
+        return ""
+    reason, since = waiting[step.revision]
+    return f"   deferred since {since:%Y-%m-%d %H:%M:%S}: {reason}"
+
+
 def look(means: Means, project: Project, target: str) -> Plan:
     """Return the plan towards a target, read without the lock."""
     found: list[Plan] = []
 
     def work(context: Any, _arguments: dict[str, Any]) -> None:
-        heads = run.current_heads(context)
+        heads = current_heads(context)
         found.append(plan.make(project.script, heads, lambda: plan.upgrade_steps(project.script, heads, target)))
 
     engine = connect.migrating_engine(means.control.where, means.settings)

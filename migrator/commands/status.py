@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrator import environment, ledger, release, releases, run
-from migrator.commands.plan import look
+from migrator.commands.plan import held_back, look, why_deferred
 from migrator.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -26,17 +26,18 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         runs = ledger.last_runs(means.control, RUNS) if has_ledger else []
         digest = release.of_project(project)
         served = bool(has_ledger and digest and releases.is_recorded(means.control, digest))
+        waiting = ledger.deferred(means.control) if has_ledger else {}
         live = ledger.live_instances(means.control, settings.retention_ms)
     at = ", ".join(made.heads) or "base"
     report.data |= {
         "database": means.control.where.shown, "heads": list(made.heads), "ahead": list(made.ahead),
         "pending": [step.revision for step in made.steps], "ledger": has_ledger, "release": digest,
-        "served": served, "live_instances": live, "runs": runs,
+        "served": served, "live_instances": live, "deferred": held_back(made, waiting), "runs": runs,
     }  # fmt: skip
     report.line(f"database   {means.control.where.shown}")
     report.line(f"at         {at}{' (ahead of the files here)' if made.ahead else ''}")
     for step in made.steps:
-        report.line(f"pending    {step.label}   {step.revision}")
+        report.line(f"pending    {step.label}   {step.revision}{why_deferred(step, waiting)}")
     report.line(
         f"release    {digest or 'no models file is named in alembic.ini'}{', served' if served else ', not recorded'}"
     )
