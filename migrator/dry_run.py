@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from migrator.plan import Step
 
 PREFIX = "migrator_copy_"
+_OURS = "SELECT oid FROM pg_database WHERE datname = current_database()"
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,10 @@ def _copy(means: Means) -> Iterator[tuple[Project, Engine]]:
     import psycopg2  # noqa: PLC0415
     import sqlalchemy as sa  # noqa: PLC0415
 
-    name = PREFIX + secrets.token_hex(6)
     try:
+        prefix = PREFIX + str(means.control.row(_OURS)[0]) + "_"
+        _drop_left_behind(means, prefix)
+        name = prefix + secrets.token_hex(6)
         means.control.rows(f"CREATE DATABASE {name} TEMPLATE template0")
     except psycopg2.Error as error:
         raise NotForeseen(error.diag.message_primary or "no database could be made for the copy") from None
@@ -92,6 +95,13 @@ def _copy(means: Means) -> Iterator[tuple[Project, Engine]]:
     finally:
         with contextlib.suppress(MigratorError, psycopg2.Error):
             means.control.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _drop_left_behind(means: Means, prefix: str) -> None:
+    """Drop copies that a killed run left: the lock is held, so none of this database's is in use."""
+    left = means.control.rows("SELECT quote_ident(datname) FROM pg_database WHERE starts_with(datname, %s)", (prefix,))
+    for (name,) in left:
+        means.control.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _bring_to(project: Project, engine: Engine, target: Any) -> None:
