@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 POLL_S = 0.02
 PAUSE_S = 0.05  # between tries when nobody was seen: 1 to 5 ms every 50 ms cost clients 8 to 12 ms
 YOUNG_S = 0.05  # a holder younger than this is a short transaction of the app; it will be gone by itself
+ANYWAY_S = 1.0  # under steady traffic some holder is always old: then try all the same, which costs a client a try
 TELL_AFTER_S = 1.0
 TELL_EVERY_S = 10.0
 
@@ -147,7 +148,7 @@ class Waiting:
             )
 
     def _old(self, blocked: Blocked, seen: dict[tuple[int, str], float]) -> set[tuple[int, str]]:
-        """Return the holders to wait for: those first seen in the way, and any that is not young any more."""
+        """Return the holders to wait for: those first in the way, and for a while any that is not young any more."""
         first = {(blocker.pid, blocker.transaction) for blocker in blocked.blockers}
         if blocked.relation is None:
             held = self.control.rows(_STILL_THERE, ([transaction for _, transaction in first],))
@@ -157,7 +158,9 @@ class Waiting:
         there = {(pid or 0, transaction) for pid, transaction in held}
         for holder in there:
             seen.setdefault(holder, now)
-        return {holder for holder in there if holder in first or now - seen[holder] > YOUNG_S}
+        started = min(seen.values(), default=now)
+        old = {holder for holder in there if now - seen[holder] > YOUNG_S} if now - started < ANYWAY_S else set()
+        return old | (there & first)
 
     def _terminate(self, holders: set[tuple[int, str]], waited_s: float) -> None:
         """End sessions in the way, if the operator asked for it and the time is up."""

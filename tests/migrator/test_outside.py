@@ -63,7 +63,11 @@ PIECES = {
 
 @pytest.mark.parametrize(
     ("where", "number"),
-    [*((where, signal.SIGKILL) for where in PIECES), ("in the index", signal.SIGTERM), ("in the second update", signal.SIGTERM)],
+    [
+        *((where, signal.SIGKILL) for where in PIECES),
+        ("in the index", signal.SIGTERM),
+        ("in the second update", signal.SIGTERM),
+    ],
 )
 def test_a_revision_that_was_killed_at_any_statement_is_finished_by_the_next_run(
     where, number, project, run, spawn, db, client
