@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from migrator.releases import Release
 
 
+_TAKEN_RIGHTS = {"right-missing", "read-only"}  # errors where they are new, warnings where they were found so
+
+# Warnings by which the first, optional half of every drop would be deferred: --strict leaves them be.
+_MILD = {"null-appears", "label-unknown", "type-functions"}
+
+
 @dataclass(frozen=True)
 class Objection:
     """One live release, and what it needs that a step would take away."""
@@ -79,9 +85,7 @@ class Guard:
             release.digest for release, needs in found if release.recorded and needs and not release.broken_by
         ]:
             releases.mark_broken(connection, newly, step.revision)
-        if again := [
-            release.digest for release, needs in found if release.recorded and not needs and release.broken_by
-        ]:
+        if again := [release.digest for release, needs in found if not needs and self._is_served_again(release, after)]:
             releases.mark_served(connection, again)
         self._before = after
 
@@ -95,7 +99,7 @@ class Guard:
             needed = release.contract or self._as_it_stood()
             had = set(contract.broken(needed, foreseen.before))
             needs = contract.broken(needed, foreseen.after, since=foreseen.before)
-            lost = tuple(need for need in needs if need not in had and (need.severity == ERROR or self._strict))
+            lost = tuple(need for need in needs if need not in had and self._counts(need))
             if lost and release.live and not release.broken_by:
                 objections.append(Objection(release, lost))
         connection.rollback()
@@ -124,9 +128,19 @@ class Guard:
         """Return the contract of a release that reports but was never recorded here: the schema it is running on."""
         return contract.of_catalog(self._before) if self._before else contract.Contract(())
 
+    def _is_served_again(self, release: Release, after: Catalog) -> bool:
+        """Tell whether a broken release can live with the schema again, judged as it stands and not by what is new."""
+        if not (release.recorded and release.broken_by and release.contract):
+            return False
+        needs = contract.broken(release.contract, after)
+        return not any(need.severity == ERROR or need.rule in _TAKEN_RIGHTS for need in needs)
+
     def _broken(self, needed: Contract, after: Catalog) -> tuple[Need, ...]:
         needs = contract.broken(needed, after, since=self._before)
-        return tuple(need for need in needs if need.severity == ERROR or self._strict)
+        return tuple(need for need in needs if self._counts(need))
+
+    def _counts(self, need: Need) -> bool:
+        return need.severity == ERROR or (self._strict and need.rule not in _MILD)
 
 
 def record_deferral(means: Means, deferred: Deferred, held_back: list[Step]) -> None:

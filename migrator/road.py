@@ -12,6 +12,8 @@ from alembic.util import CommandError
 
 from migrator import connect, environment, run, settings
 from migrator.errors import MigratorError
+from migrator.job import Job, current_heads
+from migrator.outcome import Outcome, explain
 from migrator.report import Report
 
 if TYPE_CHECKING:
@@ -99,24 +101,24 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
     migration.connection.rollback()
     script = ScriptDirectory.from_config(config)
     with run.connected(own, Report()) as means:
-        outcome = run.Outcome()
+        outcome = Outcome()
         if moves:
             project = environment.Project(config, script)
             verb = "upgrade" if steps[0].is_upgrade else "downgrade"
             with run.locked(means, verb, "alembic", outcome) as locked:
-                job = run.Job(locked, project, migration, arguments, verb, outcome)
+                job = Job(locked, project, migration, arguments, verb, outcome)
                 try:
                     job.apply(lambda _script, now: list(ask(now, migration)))
                     job.finish()
                 except MigratorError as error:
-                    run.explain(error, outcome)
+                    explain(error, outcome)
                     raise
         else:
             with run.locked(means, "stamp", "alembic", outcome):
                 migration._migrations_fn = lambda *_: steps  # noqa: SLF001
                 migration.run_migrations(**arguments)
                 migration.connection.commit()
-                outcome.heads_after = run.current_heads(migration)
+                outcome.heads_after = current_heads(migration)
 
 
 @contextlib.contextmanager

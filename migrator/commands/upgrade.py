@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from migrator.environment import Project
     from migrator.means import Means
+    from migrator.outcome import Outcome
     from migrator.report import Report
     from migrator.settings import Settings
 
@@ -59,7 +60,7 @@ def _run_id(name: str | None) -> str:
     return name or ""
 
 
-def _check_drift(means: Means, project: Project, outcome: run.Outcome, report: Report) -> None:
+def _check_drift(means: Means, project: Project, outcome: Outcome, report: Report) -> None:
     """Compare the database with the models, where it is at their head; raise Refused over a difference."""
     if project.models is None or set(outcome.heads_after) != set(project.script.get_heads()):
         report.line("drift      not looked for: the database is not at the head of these files")
@@ -75,7 +76,7 @@ def _check_drift(means: Means, project: Project, outcome: run.Outcome, report: R
     report.line("checked    that the database is as the models say")
 
 
-def _last_word(outcome: run.Outcome) -> str:
+def _last_word(outcome: Outcome) -> str:
     at = ", ".join(outcome.heads_after) or "base"
     if outcome.ahead:
         return (

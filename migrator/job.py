@@ -1,0 +1,177 @@
+"""Job: what one run does on the connection that env.py configured: plan -> apply -> verify -> record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from migrator import contract, dry_run, environment, grants, ledger, plan, release, releases, verify
+from migrator.apply import Applied, Applier
+from migrator.errors import Refused
+from migrator.guard import Deferred, Guard, record_deferral
+from migrator.report import step_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alembic.script import ScriptDirectory
+
+    from migrator.environment import Project
+    from migrator.means import Means
+    from migrator.outcome import Outcome
+    from migrator.plan import Plan, Step
+
+    Choose = Callable[[ScriptDirectory, tuple[str, ...]], list[Any]]
+
+
+@dataclass
+class Job:
+    """One run on the connection that env.py configured; `outcome` is kept up to date."""
+
+    means: Means
+    project: Project
+    context: Any
+    arguments: dict[str, Any]
+    verb: str
+    outcome: Outcome
+
+    def apply(self, choose: Choose, *, accept_edited: str | None = None, deferred_only: bool = False) -> None:
+        """Plan from where the database is and apply each step, up to the first that has to be deferred."""
+        outcome, script = self.outcome, self.project.script
+        heads = current_heads(self.context)
+        outcome.heads_before = outcome.heads_after = heads
+        made = plan.make(script, heads, lambda: choose(script, heads))
+        if made.ahead:
+            outcome.ahead = made.ahead
+            return
+        self._keep_seals(made, accept_edited)
+        outcome.pending = list(made.steps)
+        if deferred_only:
+            held_back = ledger.deferred(self.means.control)
+            outcome.pending = [step for step in made.steps if step.revision in held_back]
+        if outcome.pending:
+            self._apply_steps()
+
+    def _apply_steps(self) -> None:
+        outcome = self.outcome
+        applier = Applier(self.context, self.means, self.arguments)
+        try:
+            guard = self._guard()
+            applier.checks.append(guard.check)
+            for step in tuple(outcome.pending):
+                self._foresee(guard, step)
+                applied = applier.step(step)
+                outcome.applied.append(applied)
+                outcome.pending.remove(step)
+                outcome.heads_after = current_heads(self.context)
+                _tell(self.means, applied)
+        except Deferred as deferred:
+            if self.verb == "downgrade":
+                raise
+            self._refuse_what_stays(deferred)
+            outcome.deferred = deferred
+            record_deferral(self.means, deferred, outcome.pending)
+            _tell_deferred(self.means, outcome)
+        finally:
+            applier.close()
+
+    def _foresee(self, guard: Guard, step: Step) -> None:
+        """Check a step that could not be rolled back before it runs, where that can be done."""
+        try:
+            with environment.aside():
+                if step.direction != "up" or not dry_run.is_needed(self.project, step):
+                    return
+                foreseen = dry_run.foresee(self.means, step)
+            guard.foresee(self.context.connection, step, foreseen)
+            self.means.tell(f"checked    {step.label}   on a copy of the schema: it cannot be rolled back")
+        except dry_run.NotForeseen as reason:
+            self.means.tell(
+                f"unchecked  {step.label}   it cannot be rolled back, and is checked after it ran: {reason}"
+            )
+
+    def _refuse_what_stays(self, deferred: Deferred) -> None:
+        """Refuse, rather than defer, a step whose statements outside a transaction have been done already."""
+        entry = ledger.entry(self.means.control, deferred.step.revision)
+        if entry and entry.state == "started":
+            raise Refused(
+                f"{deferred.step.label} ran outside a transaction, stays, and breaks {deferred.objections[0].release}: "
+                f"{deferred.objections[0].needs[0]}",
+                "retire that release, or put back what it needs; then run again",
+            ) from None
+
+    def _guard(self) -> Guard:
+        settings = self.means.settings
+        if settings.ignore_live_releases:
+            ledger.ignore_releases(self.means.control, self.means.run, settings.ignore_live_releases)
+        # A downgrade is a developer's: an app that reports is protected, one that was never seen is not presumed.
+        unknown = not settings.no_unknown_release and self.verb == "upgrade"
+        guard = Guard(
+            self.means,
+            self._app_role(),
+            unknown=unknown,
+            strict=settings.strict,
+            ignored=bool(settings.ignore_live_releases),
+        )
+        guard.look(self.context.connection)
+        return guard
+
+    def _app_role(self) -> str | None:
+        return grants.present_role(self.means)
+
+    def _keep_seals(self, made: Plan, accept_edited: str | None) -> None:
+        """Refuse edited revisions; adopt applied ones that the ledger has no seal of."""
+        script, control = self.project.script, self.means.control
+        applied = plan.applied_revisions(script, made.heads)
+        entries = ledger.entries(control)
+        accepted = plan.alembic_says(lambda: script.get_revision(accept_edited).revision) if accept_edited else None
+        missing = plan.check_seals(applied, entries, accepted)
+        ledger.adopt(control, self.means.run, missing)
+        if missing and not entries:
+            self.means.tell(f"adopted    {len(missing)} revisions that were applied before there was a ledger")
+        self.outcome.adopted = len(missing)
+
+    def finish(self, *, deferred_only: bool = False) -> None:
+        """Grant, verify and record: does the schema serve this release? Raise Refused if it does not."""
+        digest = release.of_project(self.project)
+        control = self.means.control
+        if self.outcome.ahead:
+            verify.ahead(control, self.outcome.ahead, digest)
+            return
+        grants.keep(self.means)
+        releases.tidy(control)
+        if self.verb != "upgrade" or deferred_only or digest is None or releases.is_recorded(control, digest):
+            return
+        at_head = set(self.outcome.heads_after) == set(self.project.script.get_heads())
+        if not at_head and not self.outcome.deferred:
+            return  # an upgrade to an earlier target says nothing of this release
+        connection = self.context.connection
+        needed = contract.derive(contract.load_models(self.project.models))
+        verify.serves(connection, needed, self._app_role(), self.outcome.deferred)
+        releases.record(connection, digest, self.means.settings.commit, needed)
+        connection.commit()
+
+
+def current_heads(context: Any) -> tuple[str, ...]:
+    """Return the database's heads as Alembic's version table has them, with no transaction left open."""
+    heads = tuple(sorted(context.get_current_heads()))
+    context.connection.rollback()
+    return heads
+
+
+def _tell(means: Means, applied: Applied) -> None:
+    word = "applied" if applied.direction == "up" else "reverted"
+    note = f"   {applied.attempts} tries" if applied.attempts > 1 else ""
+    note += "   resumed" if applied.resumed else ""
+    means.tell(step_line(word, applied.label, applied.duration_ms, applied.waited_ms, note))
+
+
+def _tell_deferred(means: Means, outcome: Outcome) -> None:
+    deferred = outcome.deferred
+    if deferred is None:
+        return
+    for step in outcome.pending:
+        means.tell(f"deferred   {step.label}")
+    for objection in deferred.objections:
+        means.tell(f"           {objection.release}")
+        for need in objection.needs:
+            means.tell(f"           {need}")

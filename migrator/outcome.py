@@ -1,0 +1,53 @@
+"""Outcome: what a run did so far, for the ledger, for the last word, and for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migrator.apply import Applied
+    from migrator.errors import MigratorError
+    from migrator.guard import Deferred, Objection
+    from migrator.plan import Step
+
+
+@dataclass
+class Outcome:
+    """What a run did so far; kept up to date, so that an error can say what was applied and what was not."""
+
+    heads_before: tuple[str, ...] = ()
+    heads_after: tuple[str, ...] = ()
+    applied: list[Applied] = field(default_factory=list)
+    pending: list[Step] = field(default_factory=list)
+    adopted: int = 0
+    ahead: tuple[str, ...] = ()
+    deferred: Deferred | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as the JSON documents show it."""
+        return {
+            "heads_before": list(self.heads_before), "heads_after": list(self.heads_after),
+            "applied": [dataclasses.asdict(item) for item in self.applied],
+            "not_applied": [step.revision for step in self.pending], "adopted": self.adopted, "ahead": list(self.ahead),
+            "deferred": [step.revision for step in self.pending] if self.deferred else [],
+            "waits_for": [_objection(item) for item in self.deferred.objections] if self.deferred else [],
+        }  # fmt: skip
+
+
+def _objection(item: Objection) -> dict[str, Any]:
+    release = item.release
+    return {
+        "release": release.digest, "commit": release.commit, "instances": release.instances, "since": release.since,
+        "last_seen": release.last_seen, "needs": [dataclasses.asdict(need) for need in item.needs],
+    }  # fmt: skip
+
+
+def explain(error: MigratorError, outcome: Outcome) -> None:
+    """Add to an error what was applied and what was not."""
+    if outcome.applied or outcome.pending:
+        kept = ", ".join(item.label for item in outcome.applied) or "none"
+        rest = ", ".join(step.label for step in outcome.pending) or "none"
+        error.details = (*error.details, f"applied and kept: {kept}", f"not applied: {rest}")
+        error.message += f"; {len(outcome.applied)} applied and kept, {len(outcome.pending)} not applied"
