@@ -18,6 +18,7 @@ from migrator.blockers import Waiting
 from migrator.errors import Busy, MigratorError, StepFailed
 from migrator.execution import Execution, sqlstate
 from migrator.session import Session, scalar
+from migrator.statements import masked
 from migrator.watch import Watch
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _place(error: BaseException, step: Step) -> tuple[str, ...]:
     if getattr(diag, "message_detail", None):
         found.append(f"detail: {diag.message_detail}")  # type: ignore[union-attr]
     if getattr(error, "statement", None):
-        found.append(f"statement: {' '.join(error.statement.split())[:300]}")  # type: ignore[attr-defined]
+        found.append(f"statement: {masked(error.statement, 300)}")  # type: ignore[attr-defined] - may hold a secret
     return tuple(found)
 
 
