@@ -1,0 +1,115 @@
+"""Signals: whatever it is doing, it takes back what is open, lets go of the lock and leaves soon."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.migrator.rig import until
+
+SECONDS = 5  # it promises two; a busy machine is allowed for
+
+
+def stop(running, number):
+    running.signal(number)
+    before = time.monotonic()
+    done = running.result()
+    assert time.monotonic() - before < SECONDS
+    return done
+
+
+def check(done, number, db):
+    assert done.code == 128 + number, done.text
+    assert done.last.startswith("interrupted: ")
+    assert f"(exit {128 + number}; safe to run again as it is)" in done.last
+    assert "Traceback" not in done.text
+    until(lambda: not db.migrators(), "its backends to leave", 5)
+    assert db.lock_is_free()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_while_it_waits_for_the_database(number, spawn, project, db):
+    running = spawn("upgrade", project=project, url="postgresql://u:hunter2@127.0.0.1:1/d")
+    running.said("waiting    for u@127.0.0.1:1/d: Connection refused")
+    check(stop(running, number), number, db)
+
+
+def test_while_the_database_takes_the_connection_and_says_nothing(spawn, project, db):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        running = spawn("upgrade", project=project, url=f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/d")
+        with silent.accept()[0]:
+            done = stop(running, signal.SIGTERM)
+    assert done.code == 143
+    assert done.last.startswith("interrupted: ")
+
+
+def test_while_it_waits_for_the_lock(spawn, project, db, client):
+    from migrator import lock  # noqa: PLC0415
+
+    holder = client("another migrator")
+    holder.run("SELECT pg_advisory_lock(%s)", lock.key())
+    running = spawn("upgrade", project=project)
+    running.said("waiting    another migrator is at work")
+    done = stop(running, signal.SIGTERM)
+    holder.close()
+    check(done, signal.SIGTERM, db)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_while_it_waits_for_a_tables_lock(number, spawn, project, db, client):
+    db.rows("CREATE TABLE t (id int)")
+    project.sql("a1", "CREATE TABLE u (id int)", "ALTER TABLE t ADD COLUMN n int")
+    reader = client()
+    reader.run("SELECT * FROM t")
+    running = spawn("upgrade", project=project)
+    until(db.waiting, "the wait")
+    check(stop(running, number), number, db)
+    assert (db.columns("t"), db.columns("u")) == (["id"], [])
+    assert db.steps() == []
+    assert db.runs() == [("upgrade", "interrupted")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_in_a_long_statement(number, spawn, project, db):
+    project.sql("a1", "CREATE TABLE u (id int)", "SELECT pg_sleep(60)")
+    running = spawn("upgrade", project=project)
+    until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
+    check(stop(running, number), number, db)
+    assert db.columns("u") == []
+    assert db.runs() == [("upgrade", "interrupted")]
+
+
+def test_in_python_code_of_a_revision(spawn, project, db):
+    project.revision(
+        "a1", "op.execute('CREATE TABLE u (id int)')\nprint('thinking', flush=True)\nimport time\ntime.sleep(60)"
+    )
+    running = spawn("upgrade", project=project)
+    running.said("thinking")
+    done = stop(running, signal.SIGTERM)
+    assert done.code == 143
+    assert done.last.startswith("interrupted: ")
+    until(lambda: not db.migrators(), "its backends to leave", 5)
+    assert db.columns("u") == []
+    assert db.lock_is_free()
+
+
+def test_twice_is_as_good_as_once(spawn, project, db):
+    project.sql("a1", "SELECT pg_sleep(60)")
+    running = spawn("upgrade", project=project)
+    until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
+    running.signal(signal.SIGTERM)
+    check(stop(running, signal.SIGTERM), signal.SIGTERM, db)
+
+
+def test_killed_while_it_is_queued_it_does_not_stay_in_the_queue(spawn, project, db, client):
+    db.rows("CREATE TABLE t (id int)")
+    project.sql("a1", "SET LOCAL lock_timeout = 0", "ALTER TABLE t ADD COLUMN n int")
+    reader = client()
+    reader.run("SELECT * FROM t")
+    running = spawn("upgrade", project=project)
+    until(lambda: [row for row in db.migrators() if row[3] == "Lock"], "the queue")
+    running.signal(signal.SIGKILL)
+    until(lambda: not db.migrators(), "the backend to leave the queue", 10)
+    assert db.columns("t") == ["id"]
+    client().run("SELECT * FROM t")
