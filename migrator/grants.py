@@ -61,13 +61,95 @@ SELECT format('REVOKE CREATE ON SCHEMA %%I FROM PUBLIC', n.nspname) FROM pg_name
  WHERE n.nspname = %(schema)s AND pg_has_role(n.nspowner, 'USAGE')
    AND EXISTS (SELECT 1 FROM aclexplode(n.nspacl) e WHERE e.grantee = 0 AND e.privilege_type = 'CREATE')"""
 
-_CHECKS = (_PUBLIC_MAY_CREATE, _SCHEMA_LACKING, _DEFAULTS_LACKING, _LACKING, _LEDGER_LACKING)
+# Every schema a revision made for tables of its own gets the same as the app's first one.
+_SCHEMAS = """
+SELECT nspname FROM pg_namespace
+ WHERE nspname = %(schema)s OR (nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+   AND nspname <> 'migrator' AND nspname !~ '^pg_') ORDER BY nspname <> %(schema)s, nspname"""
+
+# By default everybody may make temporary tables, which is DDL too.
+_PUBLIC_MAY_MAKE_TEMPORARY = """
+SELECT format('REVOKE TEMPORARY ON DATABASE %%I FROM PUBLIC', d.datname) FROM pg_database d
+ WHERE d.datname = current_database() AND pg_has_role(d.datdba, 'USAGE')
+   AND EXISTS (SELECT 1 FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) e
+                WHERE e.grantee = 0 AND e.privilege_type = 'TEMPORARY')"""
+
+_IN_EACH_SCHEMA = (_PUBLIC_MAY_CREATE, _SCHEMA_LACKING, _DEFAULTS_LACKING, _LACKING)
+
+# What a role may beyond rows, as 'what it may | what takes it away'. A superuser may everything: that alone is said.
+_ROLE_EXCESS = """
+SELECT a.may, 'ALTER ROLE ' || quote_ident(r.rolname) || ' ' || a.cure
+  FROM pg_roles r
+ CROSS JOIN LATERAL (VALUES
+       (r.rolsuper, 'is a superuser', 'NOSUPERUSER'),
+       (r.rolcreatedb, 'may create databases', 'NOCREATEDB'),
+       (r.rolcreaterole, 'may create roles', 'NOCREATEROLE'),
+       (r.rolreplication, 'may replicate', 'NOREPLICATION'),
+       (r.rolbypassrls, 'bypasses row level security', 'NOBYPASSRLS')) AS a (has, may, cure)
+ WHERE r.rolname = %(role)s AND a.has
+UNION ALL
+SELECT format('is a member of %%I', m.rolname), format('REVOKE %%I FROM %%I', m.rolname, r.rolname)
+  FROM pg_roles r JOIN pg_roles m ON m.oid <> r.oid AND pg_has_role(r.oid, m.oid, 'MEMBER')
+ WHERE r.rolname = %(role)s AND NOT r.rolsuper AND m.rolname <> 'pg_database_owner'
+UNION ALL
+SELECT 'owns ' || pg_describe_object(d.classid, d.objid, d.objsubid), 'give it to the role that migrates (… OWNER TO …)'
+  FROM pg_shdepend d JOIN pg_roles r ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
+ WHERE r.rolname = %(role)s AND d.deptype = 'o'
+   AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+
+_PLACE_EXCESS = """
+SELECT format('may %%s in the database', p.verb),
+       format('REVOKE %%s ON DATABASE %%I FROM %%I, PUBLIC', p.verb, current_database(), %(role)s)
+  FROM (VALUES ('CREATE'), ('TEMPORARY')) AS p (verb)
+ WHERE has_database_privilege(%(role)s, current_database(), p.verb)
+UNION ALL
+SELECT format('may CREATE in schema %%I', n.nspname),
+       format('REVOKE CREATE ON SCHEMA %%I FROM %%I, PUBLIC', n.nspname, %(role)s)
+  FROM pg_namespace n
+ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND has_schema_privilege(%(role)s, n.oid, 'CREATE')"""
+
+# On tables any column counts: an UPDATE of one column of the ledger is one too many.
+_RELATION_EXCESS = """
+SELECT format('may %%s %%s', p.verb, c.oid::regclass),
+       format('REVOKE %%s ON %%s FROM %%I, PUBLIC', p.verb, c.oid::regclass, %(role)s)
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ CROSS JOIN unnest(%(verbs)s::text[]) AS p (verb)
+ CROSS JOIN LATERAL (SELECT CASE
+       WHEN c.relkind = 'S' THEN CASE WHEN n.nspname <> 'migrator' THEN 'USAGE SELECT' ELSE '' END
+       WHEN c.relname = 'alembic_version' THEN ''
+       WHEN n.nspname <> 'migrator' OR c.relname = 'instance' THEN 'SELECT INSERT UPDATE DELETE'
+       WHEN c.relname IN ('release', 'run', 'step') THEN 'SELECT' ELSE '' END AS rights) AS allowed
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND strpos(allowed.rights, p.verb) = 0
+   AND NOT EXISTS (SELECT 1 FROM pg_depend d
+                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+   AND CASE WHEN c.relkind = 'S' THEN p.verb IN ('USAGE', 'SELECT', 'UPDATE')
+                                  AND has_sequence_privilege(%(role)s, c.oid, p.verb)
+            WHEN p.verb IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+              THEN has_any_column_privilege(%(role)s, c.oid, p.verb)
+            WHEN p.verb <> 'USAGE' THEN has_table_privilege(%(role)s, c.oid, p.verb) END
+UNION ALL
+SELECT format('may pass on %%s on %%s', e.privilege_type, c.oid::regclass),
+       format('REVOKE GRANT OPTION FOR %%s ON %%s FROM %%I', e.privilege_type, c.oid::regclass, %(role)s)
+  FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) e
+ WHERE e.is_grantable AND e.grantee = (SELECT oid FROM pg_roles WHERE rolname = %(role)s) AND e.grantee <> c.relowner
+UNION ALL
+SELECT format('like everybody, may %%s %%s', e.privilege_type, c.oid::regclass),
+       format('REVOKE %%s ON %%s FROM PUBLIC', e.privilege_type, c.oid::regclass)
+  FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) e
+  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ WHERE e.grantee = 0
+   AND NOT EXISTS (SELECT 1 FROM pg_depend d
+                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ ORDER BY 1"""
+
+_VERBS = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "USAGE"]
+HAS_MAINTAIN = 170000
 
 
 def role_of(means: Means) -> str:
     """Return the app's role: `app` for the project's own database, for a foreign one only what the operator names."""
-    given = means.settings.app_role
-    return given if means.settings.is_own_project or given != "app" else ""
+    return means.settings.app_role
 
 
 def present_role(means: Means) -> str | None:
@@ -81,13 +163,29 @@ def keep(means: Means) -> int:
     role = role_of(means)
     if not role or not _exists_or_made(means.control, role, means.settings.app_password, means):
         return 0
-    schema = _app_schema(means.control)
-    statements = [row[0] for check in _CHECKS for row in means.control.rows(check, {"role": role, "schema": schema})]
-    for statement in statements:
+    control = means.control
+    schemas = [row[0] for row in control.rows(_SCHEMAS, {"schema": _app_schema(control)})]
+    checks = [(check, schema) for schema in schemas for check in _IN_EACH_SCHEMA]
+    checks += [(_LEDGER_LACKING, None)]
+    if means.settings.is_own_project:  # elsewhere an app may well use temporary tables
+        checks += [(_PUBLIC_MAY_MAKE_TEMPORARY, None)]
+    statements = [row[0] for check, schema in checks for row in control.rows(check, {"role": role, "schema": schema})]
+    for statement in dict.fromkeys(statements):
         means.control.rows(statement)
     if statements:
         means.tell(f"granted    {role}: {len(statements)} rights it lacked")
     return len(statements)
+
+
+def excess(control: Control, role: str) -> list[tuple[str, str]]:
+    """Return every right beyond the rows of its tables that a role has here, each with what takes it away."""
+    of_role = control.rows(_ROLE_EXCESS, {"role": role})
+    if any(may == "is a superuser" for may, _ in of_role):
+        return [(may, cure) for may, cure in of_role if may == "is a superuser"]
+    verbs = [*_VERBS, *(["MAINTAIN"] if control.server_version >= HAS_MAINTAIN else [])]
+    found = of_role + control.rows(_PLACE_EXCESS, {"role": role})
+    found += control.rows(_RELATION_EXCESS, {"role": role, "verbs": verbs})
+    return [(may, cure) for may, cure in found]
 
 
 def _app_schema(control: Control) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from migrator import environment, ledger, models_copy, plan, road, run, shadow
+from migrator import environment, grants, ledger, models_copy, plan, road, run, shadow
 from migrator.errors import EXIT_DONE, Refused
 from migrator.report import Report
 
@@ -28,8 +28,7 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     if len(heads) > 1:
         findings.append(f"{len(heads)} heads: {', '.join(heads)}; join them with `migrator revision --merge`")
     if settings.database_url:
-        _seals(settings, project, report)
-        report.line("checked    the seals of what is applied")
+        findings += _database(settings, project, report)
     if len(heads) == 1 and project.models:
         findings += _drift(settings, project)
         report.line("checked    that the migrations lead to the models")
@@ -43,13 +42,21 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     )
 
 
-def _seals(settings: Settings, project: Project, report: Report) -> None:
+def _database(settings: Settings, project: Project, report: Report) -> list[str]:
+    """Refuse edited revisions; return every right the app's role has beyond the rows of its tables."""
     from migrator.commands.plan import look  # noqa: PLC0415
 
     with run.connected(settings, report) as means:
         made = look(means, project, "heads")
         if ledger.version(means.control) and not made.ahead:
             plan.check_seals(plan.applied_revisions(project.script, made.heads), ledger.entries(means.control), None)
+        report.line("checked    the seals of what is applied")
+        role = grants.present_role(means)
+        found = grants.excess(means.control, role) if role else []
+    report.line(
+        f"checked    the rights of {role}" if role else "unchecked  the rights of the app's role: it is not here"
+    )
+    return [f"the app's role {role} {may}: {cure}" for may, cure in found]
 
 
 def _drift(settings: Settings, project: Project) -> list[str]:
