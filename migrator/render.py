@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 
+from migrator.errors import masked
+
 if TYPE_CHECKING:
     from migrator.environment import Project
     from migrator.plan import Step
@@ -38,5 +40,5 @@ def step(project: Project, planned: Step) -> Rendered:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision may do anything when it has no connection
             # Alembic hands out no connection here, so a revision that reads data fails on None.
             what = "it reads the database, so its SQL is known only when it runs"
-            return Rendered(None, f"{what} ({type(error).__name__}: {' '.join(str(error).split())[:120]})")
+            return Rendered(None, f"{what} ({type(error).__name__}: {' '.join(masked(str(error)).split())[:120]})")
     return Rendered(written.getvalue().strip())
