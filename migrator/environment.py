@@ -56,7 +56,8 @@ def load(settings: Settings) -> Project:
     """Return the project of a configuration; raise Usage when Alembic cannot read it."""
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the engine reports each step itself
     try:
-        config = Config(str(settings.config))
+        toml = settings.config.with_name("pyproject.toml")  # where Alembic's pyproject template keeps the rest
+        config = Config(str(settings.config), toml_file=toml if toml.is_file() else None)
         config.attributes["configure_logger"] = False
         if settings.database_url:
             config.set_main_option("sqlalchemy.url", _for_env(settings.database_url).replace("%", "%%"))
