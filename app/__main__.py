@@ -20,6 +20,7 @@ log = logging.getLogger("app")
 # Longer than the idle time of proxies in front: they, not we, end a connection they may be about to use.
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
+KEYS = {"RENDER_API_KEY"}
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -77,7 +78,18 @@ def _listen(host: str, port: int) -> socket.socket:
         raise settings.SettingsError(f"cannot listen on {host}, port {port}: {why}; {cure}") from None
 
 
+def _drop_keys() -> None:
+    """Begin again without the key of the pre-deploy, which shares our environment on Render.
+
+    Taken out of os.environ it would still stand in /proc/<pid>/environ: only a new image of the process loses it.
+    """
+    if KEYS & os.environ.keys():
+        kept = {name: value for name, value in os.environ.items() if name not in KEYS}
+        os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 - no shell is wanted
+
+
 if __name__ == "__main__":
+    _drop_keys()
     code = main()
     logging.shutdown()
     sys.stdout.flush()
