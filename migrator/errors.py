@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def masked(text: str) -> str:
-    """Return a text with the passwords of URLs and connection strings taken out, and fit for a terminal and a ledger."""
+    """Return a text with the passwords of URLs and connection strings taken out, fit for a terminal and a ledger."""
     text = _CONTROL.sub("?", text).encode("utf-8", "backslashreplace").decode()
     return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
