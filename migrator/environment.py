@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Any, dict[str, Any]], None]
 
+NOT_ALLOWED = "42501"
 CONNECT = "migrator.connect"  # config.attributes: how the engine's own env.py gets its connection
 
 
@@ -213,7 +214,7 @@ def _sqlstate(error: BaseException) -> str | None:
 
 
 def _is_asynchronous(error: BaseException, place: Path) -> bool:
-    """Tell whether env.py failed for the want of an asynchronous driver: SQLAlchemy says so in several ways."""
+    """Tell whether env.py failed for want of an asynchronous driver: SQLAlchemy says so in several ways."""
     text = str(error)
     if not any(word in text for word in ("asyncio", "greenlet", "asyncpg", "async")):
         return False
