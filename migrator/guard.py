@@ -66,6 +66,7 @@ class Guard:
         self._before = catalog.read(connection, None, app_role=self._app_role)
         if self._unknown and not releases.anybody_reported(connection):
             self._stranger = contract.of_catalog(self._before)
+        self._releases(connection)  # a contract that cannot be read is refused before anything runs
         connection.rollback()
 
     def check(self, connection: Connection, step: Step) -> None:

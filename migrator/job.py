@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ class Job:
         outcome.pending = list(made.steps)
         if deferred_only:
             held_back = ledger.deferred(self.means.control)
-            outcome.pending = [step for step in made.steps if step.revision in held_back]
+            # Only from the first on: what is held back must not overtake what was never tried.
+            outcome.pending = list(itertools.takewhile(lambda step: step.revision in held_back, made.steps))
         if outcome.pending:
             self._apply_steps()
 
@@ -67,7 +69,7 @@ class Job:
                 _tell(self.means, applied)
         except Deferred as deferred:
             if self.verb == "downgrade":
-                raise
+                raise _not_taken_back(deferred) from None
             self._refuse_what_stays(deferred)
             outcome.deferred = deferred
             record_deferral(self.means, deferred, outcome.pending)
@@ -136,19 +138,29 @@ class Job:
         control = self.means.control
         if self.outcome.ahead:
             verify.ahead(control, self.outcome.ahead, digest)
+            releases.expect(control, digest, self.means.settings.commit)
             return
         grants.keep(self.means)
         releases.tidy(control)
-        if self.verb != "upgrade" or deferred_only or digest is None or releases.is_recorded(control, digest):
-            return
         at_head = set(self.outcome.heads_after) == set(self.project.script.get_heads())
-        if not at_head and not self.outcome.deferred:
+        if self.verb != "upgrade" or deferred_only or not (at_head or self.outcome.deferred):
             return  # an upgrade to an earlier target says nothing of this release
+        ledger.forget_deferred(control, but=[step.revision for step in self.outcome.pending])
+        if digest is None or releases.expect(control, digest, self.means.settings.commit):
+            return
         connection = self.context.connection
         needed = contract.derive(contract.load_models(self.project.models))
         verify.serves(connection, needed, self._app_role(), self.outcome.deferred)
         releases.record(connection, digest, self.means.settings.commit, needed)
         connection.commit()
+
+
+def _not_taken_back(deferred: Deferred) -> Refused:
+    first = deferred.objections[0]
+    return Refused(
+        f"taking {deferred.step.label} back would break {first.release}: {first.needs[0]}",
+        "stop that release first; --ignore-live-releases REASON does it all the same",
+    )
 
 
 def current_heads(context: Any) -> tuple[str, ...]:

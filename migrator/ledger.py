@@ -281,6 +281,11 @@ def defer(control: Control, revisions: list[str], reason: str, waits_for: list[s
         )
 
 
+def forget_deferred(control: Control, *, but: list[str]) -> None:
+    """Take away what is not held back any more: a later release may have left a revision out."""
+    control.rows("DELETE FROM migrator.deferred WHERE revision <> ALL (%s)", (but,))
+
+
 def deferred(control: Control) -> dict[str, tuple[str, Any]]:
     """Return the revisions held back, each with the reason and since when."""
     return {row[0]: (row[1], row[2]) for row in control.rows("SELECT revision, reason, since FROM migrator.deferred")}

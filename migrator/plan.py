@@ -50,10 +50,8 @@ class Plan:
 
 def slug(path: Path, revision: str) -> str:
     """Return what a person calls a revision: its file's name without date and id."""
-    name = path.stem
-    return (
-        name.split("_", name[: name.find(revision)].count("_") + 1)[-1] if revision in name else f"{name} ({revision})"
-    )
+    rest = path.stem.partition(revision)[2].lstrip("_-")
+    return rest or (path.stem if revision in path.stem else f"{path.stem} ({revision})")
 
 
 def make(script: ScriptDirectory, heads: tuple[str, ...], steps_of: Callable[[], list[Any]]) -> Plan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from migrator.contract import Contract
+from migrator.contract import Contract, ContractError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +26,8 @@ _RELEASES = """
 SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)), r.contract::text, r.broken_by,
        r.digest IS NOT NULL, count(i.id), min(i.started), max(i.seen),
        coalesce(r.recorded > clock_timestamp() - make_interval(secs => {seconds})
-         AND NOT EXISTS (SELECT 1 FROM migrator.instance x WHERE x.release = r.digest), false)
+         AND NOT EXISTS (SELECT 1 FROM migrator.instance x
+                         WHERE x.release = r.digest AND x.started >= r.recorded), false)
   FROM migrator.release r
   FULL JOIN (SELECT * FROM migrator.instance i WHERE {live}) i ON i.release = r.digest
  GROUP BY r.digest, i.release ORDER BY max(i.seen) DESC NULLS LAST, r.recorded DESC NULLS LAST"""
@@ -88,7 +89,11 @@ def read_by(control: Control, retention_ms: int) -> tuple[Release, ...]:
 def _release(
     digest: str, commit: str | None, contract: str | None, broken_by: str | None, recorded: bool, *rest: Any
 ) -> Release:
-    return Release(digest, commit, Contract.from_json(contract) if contract else None, broken_by, recorded, *rest)
+    try:
+        needed = Contract.from_json(contract) if contract else None
+    except ContractError as error:
+        raise ContractError(f"{error.message}; it is that of {digest}", error.cure) from None
+    return Release(digest, commit, needed, broken_by, recorded, *rest)
 
 
 def anybody_reported(connection: Connection) -> bool:
@@ -128,6 +133,17 @@ def is_recorded(control: Control, digest: str) -> bool:
     return bool(
         control.rows(
             "SELECT 1 FROM migrator.release WHERE digest = %s AND broken_by IS NULL AND contract IS NOT NULL", (digest,)
+        )
+    )
+
+
+def expect(control: Control, digest: str | None, commit: str) -> bool:
+    """Note that the rollout of a release that the schema serves begins, maybe once more; tell whether it is one."""
+    return bool(
+        control.rows(
+            "UPDATE migrator.release SET recorded = clock_timestamp(), commit = %s "
+            "WHERE digest = %s AND broken_by IS NULL AND contract IS NOT NULL RETURNING 1",
+            (commit, digest),
         )
     )
 

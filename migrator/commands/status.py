@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migrator import environment, ledger, release, releases, run
 from migrator.commands.plan import held_back, look, why_deferred
@@ -28,11 +28,13 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         served = bool(has_ledger and digest and releases.is_recorded(means.control, digest))
         waiting = ledger.deferred(means.control) if has_ledger else {}
         live = ledger.live_instances(means.control, settings.retention_ms)
+        known = releases.read_by(means.control, settings.retention_ms) if has_ledger else ()
     at = ", ".join(made.heads) or "base"
     report.data |= {
         "database": means.control.where.shown, "heads": list(made.heads), "ahead": list(made.ahead),
         "pending": [step.revision for step in made.steps], "ledger": has_ledger, "release": digest,
-        "served": served, "live_instances": live, "deferred": held_back(made, waiting), "runs": runs,
+        "served": served, "live_instances": live, "deferred": held_back(made, waiting),
+        "releases": [_release(item) for item in known], "runs": runs,
     }  # fmt: skip
     report.line(f"database   {means.control.where.shown}")
     report.line(f"at         {at}{' (ahead of the files here)' if made.ahead else ''}")
@@ -42,6 +44,9 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         f"release    {digest or 'no models file is named in alembic.ini'}{', served' if served else ', not recorded'}"
     )
     report.line(f"live       {live} app instances reported lately")
+    for item in known:
+        if item.live:
+            report.line(f"           {item}{f', broken by {item.broken_by}' if item.broken_by else ''}")
     for item in runs:
         report.line(
             f"run        {item['started']:%Y-%m-%d %H:%M:%S}   {item['verb']:<9} {item['outcome']:<11} "
@@ -50,3 +55,10 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     return report.finish(
         EXIT_DONE, "done", f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed"
     )
+
+
+def _release(item: releases.Release) -> dict[str, Any]:
+    return {
+        "release": item.digest, "commit": item.commit, "recorded": item.recorded, "broken_by": item.broken_by,
+        "live": item.live, "instances": item.instances, "since": item.since, "last_seen": item.last_seen,
+    }  # fmt: skip
