@@ -204,6 +204,11 @@ def _errors_of_env(project: Project) -> Iterator[None]:
                 f"env.py cannot connect: {_one_line(error)}",
                 "check that the database runs and can be reached from here",
             ) from error
+        if _sqlstate(error) == NOT_ALLOWED:
+            raise Refused(
+                f"this role may not do that: {error.orig.diag.message_primary}",  # type: ignore[union-attr]
+                "run the migrator with the role that owns the database and its schema",
+            ) from error
         raise StepFailed(
             f"{place.name} failed: {type(error).__name__}: {_one_line(error)}", f"correct {place}"
         ) from error
