@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 
+import httpx
+import psycopg2
 import pytest
 from sqlalchemy import create_engine, event, make_url
 
@@ -85,3 +88,18 @@ def test_one_instance_that_goes_on_reporting_is_enough(tale, first, second):
     fresh = "SELECT count(*) FROM migrator.instance WHERE now() - seen < interval '1 min'"
     until(lambda: tale.place.rows(fresh) == [(1,)], "the next report")
     assert "(1 instance since" in tale.migrate(second, "--retention", LONG).out
+
+
+def test_an_instance_that_starts_while_a_step_is_judged_waits_for_the_verdict(tale, first):
+    tale.migrate(first)
+    with contextlib.closing(psycopg2.connect(tale.place.url(tale.place.owner))) as step, step.cursor() as cursor:
+        cursor.execute("LOCK TABLE migrator.instance IN SHARE MODE")  # what the guard does before it looks again
+        instance = tale.instance(first)
+        reports = "SELECT 1 FROM pg_locks WHERE relation = 'migrator.instance'::regclass AND NOT granted"
+        until(lambda: tale.place.rows(reports), "a report that has to wait")
+        assert (instance.status("/readyz"), instance.status("/users")) == (503, 503)
+        cursor.execute("UPDATE migrator.release SET broken_by = 'a1'")
+        step.commit()
+    until(lambda: "revision a1" in httpx.get(f"{instance.url}/readyz", trust_env=False).text, "the verdict")
+    assert instance.status("/users") == 503
+    until(lambda: not tale.place.rows("SELECT 1 FROM migrator.instance WHERE ended IS NULL"), "its sign-off")

@@ -262,6 +262,15 @@ def test_rights_that_were_taken_away_are_given_back_by_the_next_upgrade(place, f
         cursor.execute("SELECT count(*) FROM users, migrator.instance")
 
 
+def test_what_postgresql_lets_every_role_do_to_itself_changes_nothing(migrated):
+    with session(migrated, migrated.app) as cursor:
+        cursor.execute("DROP OWNED BY CURRENT_USER")
+        cursor.execute("REASSIGN OWNED BY CURRENT_USER TO CURRENT_USER")
+        cursor.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC")
+        cursor.execute("SELECT count(*) FROM users, migrator.instance, migrator.release")
+        cursor.execute("ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM PUBLIC")
+
+
 def test_the_apps_password_is_in_no_output_and_not_in_the_servers_log(first):
     with embedded.throwaway({"log_statement": "all", "log_min_duration_statement": "0"}) as server:
         with places.made(server.url()) as place:
