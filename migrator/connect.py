@@ -278,7 +278,13 @@ def migrating_engine(where: Address, settings: Settings) -> Any:
     import sqlalchemy as sa  # noqa: PLC0415 - a run with nothing to do never needs it
 
     def connect() -> psycopg2.extensions.connection:
-        raw = open_connection(where, CONNECT_TIMEOUT_S)
+        try:
+            raw = open_connection(where, CONNECT_TIMEOUT_S)
+        except psycopg2.OperationalError as error:
+            raise Unreachable(
+                f"{where.shown} does not answer: {_reason(error, where)}",
+                "check that the database runs and can be reached from here",
+            ) from None
         raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
         with raw.cursor() as cursor:
             cursor.execute(limits(settings, raw.server_version) + LEDGER_OUT_OF_SEARCH_PATH)

@@ -1,0 +1,336 @@
+"""An upgrade with nothing to do: what it may import, and when it has to go the whole way all the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+
+from migrator import ledger, quick
+
+ROOT = Path(__file__).resolve().parents[2]
+DONE = "done: nothing to do, the database is at {} (safe to run again)\n"
+REVISION = '"""{0}"""\nfrom alembic import op\nrevision = "{0}"\ndown_revision = {1!r}\ndef upgrade():\n    op.execute({2!r})\n'
+
+# Beside what psycopg2 itself loads. Each further one is paid for by every deploy.
+MAY_IMPORT = {"migrator", "migrator.quick", "migrator.manifest", "migrator.state", "signal", "migrator.__main__"}
+
+
+class Copy:
+    """A copy of the migrator with versions of its own, run as its image runs it."""
+
+    def __init__(self, top, url, source=ROOT):
+        self.top, self.url = top, url
+        self.here = top / "migrator"
+        self.versions = self.here / "versions"
+        self.manifest = self.here / "versions.manifest"
+        ignored = [] if source != ROOT else ["__pycache__", "*.manifest"]
+        shutil.copytree(source / "migrator", self.here, ignore=shutil.ignore_patterns(*ignored))
+
+    def age(self, seconds=10):
+        """Let all files be a little older than what is written now, as a checkout is older than its image."""
+        for path in self.here.rglob("*"):
+            then = int(time.time()) - seconds
+            os.utime(path, (then, then))
+
+    def add(self, name, after, sql="SELECT 1"):
+        (self.versions / f"{name}_x.py").write_text(REVISION.format(name, after, sql))
+
+    def python(self, *words, **variables):
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": self.url, **variables}
+        return subprocess.run(
+            [sys.executable, *words], env=env, cwd=self.top, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def make_manifest(self):
+        done = self.python("-m", "migrator.manifest")
+        assert done.returncode == 0, done.stderr
+        assert self.manifest.is_file()
+
+    def run(self, *words, **variables):
+        done = self.python("-m", "migrator", *words, **variables)
+        return done.returncode, done.stdout, done.stderr
+
+    def upgrade(self, *words, **variables):
+        """Upgrade; tell whether the quick way was enough, and what came of it."""
+        code = (
+            "import sys; from migrator import quick; code = quick.main(sys.argv[1:]); "
+            "print('migrator.cli' not in sys.modules, file=sys.stderr); sys.exit(code)"
+        )
+        done = self.python("-c", code, "upgrade", *words, **variables)
+        lines = done.stderr.splitlines()
+        return lines[-1:] == ["True"], done.returncode, done.stdout + "\n".join(lines[:-1])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A copy with a manifest, compiled, as an image is."""
+    made = Copy(tmp_path_factory.mktemp("image"), "")
+    made.age()
+    made.make_manifest()
+    made.python("-m", "compileall", "-q", "migrator")
+    return made
+
+
+@pytest.fixture
+def copy(tmp_path, prepared, migrated_database, execute):
+    """The same on a database at its head, which has all that a run leaves behind but what clones do not keep."""
+    execute(f"REVOKE TEMPORARY ON DATABASE {make_url(migrated_database).database} FROM PUBLIC")
+    return Copy(tmp_path, migrated_database, prepared.top)
+
+
+@pytest.fixture
+def execute(migrated_database):
+    """Run statements on the test's database."""
+    with contextlib.closing(psycopg2.connect(migrated_database)) as connection:
+        connection.autocommit = True
+
+        def one(sql, *parameters):
+            with connection.cursor() as cursor:
+                cursor.execute(sql, parameters or None)
+                return cursor.fetchall() if cursor.description else []
+
+        yield one
+
+
+HEAD = "a2f84b6c19e7"
+
+
+def test_says_and_records_what_the_whole_way_does(copy, execute):
+    whole = copy.run("upgrade", "--lock-wait", "3s")  # a flag that only the whole way knows
+    quickly, code, said = copy.upgrade()
+    assert quickly
+    assert (code, said) == (0, DONE.format(HEAD)) == whole[:2]
+    columns = "verb, road, commit, version, host, outcome, error, message, revision, from_heads, to_heads, run_id"
+    last, before = execute(f"SELECT {columns} FROM migrator.run ORDER BY id DESC LIMIT 2")
+    assert last == before
+
+
+def test_imports_nothing_but_the_driver(copy):
+    names = "import sys; import psycopg2, psycopg2.errors; a = set(sys.modules); from migrator import quick; "
+    names += "quick.main(['upgrade']); print(sorted(set(sys.modules) - a), file=sys.stderr)"
+    done = copy.python("-c", names)
+    assert done.returncode == 0
+    assert set(eval(done.stderr)) <= MAY_IMPORT  # noqa: S307 - a list of names, printed just now
+
+
+def test_asks_once(copy):
+    with relay(copy.url) as (url, seen):
+        assert copy.upgrade(MIGRATOR_DATABASE_URL=url)[0]
+    assert len([part for part in seen if part[:1] == b"Q"]) == 1
+
+
+@contextlib.contextmanager
+def relay(url):
+    """Pass one connection on to the server; keep what the client sends."""
+    import threading
+
+    there = make_url(url)
+    seen = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def pump(source, target, keep):
+            with contextlib.suppress(OSError):
+                while data := source.recv(65536):
+                    if keep:
+                        seen.append(data)
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+
+        def serve():
+            near, _ = listening.accept()
+            with near, socket.create_connection((there.host, there.port)) as far:
+                back = threading.Thread(target=pump, args=(far, near, False))
+                back.start()
+                pump(near, far, True)
+                back.join()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        local = there.set(port=listening.getsockname()[1]).update_query_dict({"sslmode": "disable"})
+        yield local.render_as_string(hide_password=False), seen
+        thread.join()
+
+
+def test_a_revision_added_since_is_applied(copy, execute):
+    copy.add("later", HEAD, "CREATE TABLE later ()")
+    quickly, code, said = copy.upgrade()
+    assert (quickly, code) == (False, 0)
+    assert execute("SELECT to_regclass('later') IS NOT NULL") == [(True,)]
+    assert "1 applied" in said
+
+
+def test_a_stale_manifest_is_written_again_by_the_run_that_found_it_stale(copy):
+    copy.add("later", HEAD)
+    copy.age()
+    assert not copy.upgrade()[0]
+    assert copy.upgrade() == (True, 0, DONE.format("later"))
+
+
+@pytest.mark.parametrize("when", ["at another time", "in the second it was written", "with the time put back"])
+def test_an_edited_revision_of_the_same_size_is_seen(copy, when):
+    [path] = copy.versions.glob("*_create_users.py")
+    before = path.stat()
+    if when == "in the second it was written":
+        written = json.loads(copy.manifest.read_text().split("\n\n")[0])["written"]
+        os.utime(path, (written, written))
+        copy.make_manifest()  # now of a file that was changed in the same second
+        header, rest = copy.manifest.read_text().split("\n", 1)
+        copy.manifest.write_text(json.dumps(json.loads(header) | {"written": written}) + "\n" + rest)
+        before = path.stat()
+    path.write_text(path.read_text().replace('"email"', '"emaix"'))
+    if when == "in the second it was written":
+        os.utime(path, (before.st_mtime, before.st_mtime))
+    elif when == "with the time put back":
+        copy.manifest.write_text(copy.manifest.read_text())  # whoever forges times has to forge the size's bytes too
+        os.utime(path, (before.st_mtime + 1, before.st_mtime + 1))
+    assert path.stat().st_size == before.st_size
+    quickly, code, said = copy.upgrade()
+    assert (quickly, code) == (False, 1)
+    assert "edited since" in said
+
+
+def test_a_revision_taken_away_or_renamed_is_seen(copy):
+    [path] = copy.versions.glob("*_tighten_name.py")
+    path.rename(path.with_name("elsewhere.py"))
+    assert copy.upgrade()[:2] == (False, 0)
+    (copy.versions / "elsewhere.py").unlink()
+    quickly, code, said = copy.upgrade()
+    assert (quickly, code) == (False, 0)
+    assert "ahead of this image" in said
+
+
+def test_times_alone_do_not_make_it_stale(copy):
+    copy.age(0)
+    assert copy.upgrade() == (True, 0, DONE.format(HEAD))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "{}\n\n\n\n", '{"format": 2}\n\na\n\nb', "\x00\xff", "[]\n\n1\t2\t3\n\nx"])
+def test_a_damaged_manifest_is_as_none(copy, text):
+    copy.manifest.write_text(text)
+    assert copy.upgrade() == (False, 0, DONE.format(HEAD))
+
+
+def test_edited_models_go_the_whole_way(copy):
+    path = copy.here / "models.py"
+    path.write_text(path.read_text() + "\n# another release\n")
+    assert not copy.upgrade()[0]  # it records the new release, and writes the manifest again
+    assert copy.upgrade()[1:] == (0, DONE.format(HEAD))
+
+
+MOVED = {
+    "the version table": "UPDATE migrator.alembic_version SET version_num = '74d1e9c0a3b6'",
+    "a second head": "INSERT INTO migrator.alembic_version VALUES ('74d1e9c0a3b6')",
+    "another version table": "CREATE TABLE public.alembic_version (version_num text)",
+    "a step of an older migrator": "INSERT INTO migrator.step (run, revision, direction, state) VALUES (1, 'x', 'up', 'finished')",
+    "an open run": "INSERT INTO migrator.run (verb, road) VALUES ('upgrade', 'migrator')",
+    "something deferred": "INSERT INTO migrator.deferred (revision, reason, waits_for) VALUES ('x', 'y', '{}')",
+    "a broken release": "UPDATE migrator.release SET broken_by = 'x'",
+    "a release not recorded": "DELETE FROM migrator.release",
+    "a ledger not upgraded": "DELETE FROM migrator.ledger WHERE version = 3",
+    "no state": "DELETE FROM migrator.state",
+    "a table by hand": "CREATE TABLE by_hand ()",
+    "a grant": "GRANT SELECT ON users TO PUBLIC",
+    "a right taken away": "REVOKE SELECT ON migrator.release FROM CURRENT_USER",
+    "a grant on a schema": "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    "default rights": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "rights on the database": "DO $$ BEGIN EXECUTE format('REVOKE TEMP ON DATABASE %I FROM PUBLIC', current_database()); END $$",
+    "reports to tidy away": "INSERT INTO migrator.instance (id, release, seen) VALUES "
+    "(gen_random_uuid(), 'a', now() - interval '31 days'), (gen_random_uuid(), 'a', now())",
+}
+
+
+@pytest.mark.parametrize("what", MOVED)
+def test_whatever_moved_goes_the_whole_way(copy, execute, what):
+    assert copy.upgrade()[0]
+    execute(MOVED[what])
+    assert not copy.upgrade()[0]
+
+
+def test_rights_that_were_lost_are_granted_again(copy, execute):
+    role = f"app_{os.getpid()}"
+    execute(f"CREATE ROLE {role}")
+    try:
+        assert not copy.upgrade(MIGRATOR_APP_ROLE=role)[0]
+        assert copy.upgrade(MIGRATOR_APP_ROLE=role)[0]
+        execute(f"REVOKE INSERT ON users FROM {role}")
+        assert "granted" in copy.upgrade(MIGRATOR_APP_ROLE=role)[2]
+        assert execute(f"SELECT has_table_privilege('{role}', 'users', 'INSERT')") == [(True,)]
+        assert copy.upgrade(MIGRATOR_APP_ROLE=role)[0]
+        execute(f"ALTER ROLE {role} SUPERUSER")
+        assert not copy.upgrade(MIGRATOR_APP_ROLE=role)[0]
+    finally:
+        execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MIGRATOR_DEADLINE": "a while"},
+        {"MIGRATOR_DEADLINE": "0"},
+        {"RELEASE_RETENTION": "later"},
+        {"MIGRATOR_LOCK_TIMEOUT": "10min"},
+        {"MIGRATOR_EXPECT_COMMIT": "f00"},
+        {"MIGRATOR_RUN_ID": "a name; of two"},
+        {"MIGRATOR_CONFIG": "/nowhere"},
+        {"MIGRATOR_WAIT": "1s", "MIGRATOR_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"},
+        {"MIGRATOR_DATABASE_URL": "postgresql://a:b@c@127.0.0.1/x"},
+        {"MIGRATOR_DATABASE_URL": ""},
+    ],
+)
+def test_wrong_settings_get_the_same_answer(copy, variables):
+    with_manifest = copy.run("upgrade", **variables)
+    copy.manifest.unlink()
+    assert with_manifest == copy.run("upgrade", **variables)
+    assert with_manifest[0] in (1, 2, 5)
+
+
+def test_settings_in_order_do_not_slow_it_down(copy):
+    given = {
+        "MIGRATOR_DEADLINE": "10min",
+        "MIGRATOR_LOCK_TIMEOUT": "20ms",
+        "RELEASE_RETENTION": "1",
+        "IMAGE_COMMIT": "c",
+    }
+    assert copy.upgrade("--run-id", "run-1", "--expect-commit=c", **given)[0]
+
+
+def test_a_job_finds_its_run(copy, execute):
+    assert copy.upgrade("--run-id", "run-7")[0]
+    assert execute("SELECT outcome, finished IS NOT NULL FROM migrator.run WHERE run_id = 'run-7'") == [("done", True)]
+
+
+def test_an_older_project_whose_version_table_is_in_public(copy, execute):
+    execute("ALTER TABLE migrator.alembic_version SET SCHEMA public")
+    assert not copy.upgrade()[0]  # what the run noted of the rights has moved
+    assert copy.upgrade() == (True, 0, DONE.format(HEAD))
+
+
+def test_a_signal_while_it_waits_for_a_server_that_does_not_answer(copy):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x"
+        env = {**os.environ, "PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": url}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "migrator", "upgrade"],
+            env=env, cwd=copy.top, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        silent.accept()[0].settimeout(30)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert (out, err.startswith("interrupted: ")) == ("", True)
+
+
+def test_it_was_written_for_the_ledger_as_it_is():
+    assert len(ledger.UPGRADES) == quick.LEDGER
