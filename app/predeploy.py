@@ -98,6 +98,8 @@ class Predeploy:
             verdict = self._ask()
             down = verdict.state is State.UNREACHABLE and not any(sign in verdict.detail for sign in NO_ROLE_YET)
             if not down:
+                if verdict.state is State.UNREACHABLE:
+                    self.say("gate       this role may be the first run's to make; going on")
                 return verdict
             if time.monotonic() >= ends:
                 raise Unreachable(f"{verdict.reason} ({verdict.detail})", verdict.cure)
@@ -159,7 +161,7 @@ class Predeploy:
 
     def _ask_last(self, job: Job) -> Verdict:
         """Ask after the job: its success counts only where this database shows it."""
-        ends = time.monotonic() + SETTLE_S
+        ends = time.monotonic() + min(SETTLE_S, 5 * self._given.poll_s)
         while (verdict := self._ask()).state is not State.SERVED:
             self._refuse_what_no_run_cures(verdict)
             if time.monotonic() >= ends:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from urllib.parse import quote
 
 import psycopg2
 import pytest
 from sqlalchemy import make_url
 
+from tests.conftest import run_migrator
 from tests.render import commits
 from tests.render.api import served
-from tests.render.platform import ROOT, Platform
+from tests.render.platform import ROOT, Platform, commit_id, image
+
+PASSWORD = "pa%ss-w0rd-of-the-app"
 
 
 class World:
@@ -20,7 +24,7 @@ class World:
     def __init__(self, platform, api, url, role):
         self.platform, self.api, self.owner_url, self.role = platform, api, url, role
         self.app, self.migrator = platform.app, platform.migrator
-        self.password = "pa%ss-w0rd-of-the-app"
+        self.password = PASSWORD
         plain = make_url(url).set(username=role, password=self.password)
         self.app_url = plain.render_as_string(hide_password=False)
 
@@ -32,13 +36,22 @@ class World:
                 return cursor.fetchall() if cursor.description else []
 
     def secrets(self):
-        return {self.platform.key, self.password, "pa%25ss-w0rd-of-the-app", make_url(self.owner_url).password} - {None}
+        return {self.platform.key, PASSWORD, quote(PASSWORD), make_url(self.owner_url).password} - {None}
+
+
+def migrator_env(url, role):
+    return {
+        "MIGRATOR_DATABASE_URL": url,
+        "MIGRATOR_APP_ROLE": role,
+        "MIGRATOR_APP_PASSWORD": PASSWORD,
+        "RELEASE_RETENTION": "2s",
+        "MIGRATOR_REQUIRE_TLS": "",
+    }
 
 
 @contextlib.contextmanager
-def world_of(server, database, directory, blueprint=ROOT / "render.yaml"):
-    role = f"app_{secrets.token_hex(4)}"
-    platform = Platform(directory, blueprint)
+def world_of(database, directory, role, *, images=None, blueprint=ROOT / "render.yaml"):
+    platform = Platform(directory, blueprint, images)
     with served(platform) as api:
         world = World(platform, api, database, role)
         platform.configure(
@@ -53,38 +66,52 @@ def world_of(server, database, directory, blueprint=ROOT / "render.yaml"):
             PREDEPLOY_DEADLINE="60s",
             PREDEPLOY_DATABASE_WAIT="1s",
         )
-        platform.configure(
-            "migrator",
-            MIGRATOR_DATABASE_URL=database,
-            MIGRATOR_APP_ROLE=role,
-            MIGRATOR_APP_PASSWORD=world.password,
-            RELEASE_RETENTION="2s",
-            MIGRATOR_REQUIRE_TLS="",
-        )
+        platform.configure("migrator", **migrator_env(database, role))
         try:
             yield world
         finally:
             platform.close()
             for secret in world.secrets():
                 assert secret not in platform.text, "a secret is in a log"
-    with contextlib.suppress(psycopg2.Error):
-        world.rows(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """What "one" and "two" were built to; nobody changes them."""
+    top = tmp_path_factory.mktemp("images")
+    return {
+        commit_id("one"): image(top, "one"),
+        commit_id("two"): image(top, "two", commits.NICKNAME, commits.with_nickname),
+    }
+
+
+@pytest.fixture(scope="session")
+def migrated_for_an_app(server):
+    """The name of a database at head, and of the app's role that has its rights on it."""
+    role = f"app_{secrets.token_hex(4)}"
+    with server.database() as url:
+        done = run_migrator("upgrade", env=migrator_env(url, role))
+        if done.code:
+            pytest.fail(done.out + done.err)
+        yield make_url(url).database, role
+    server.execute("DROP ROLE {}", role)
 
 
 @pytest.fixture
-def world(server, database, tmp_path):
-    with world_of(server, database, tmp_path) as made:
+def world(database, server, images, tmp_path):
+    """The stand-in on an empty database; the app's role is the migrator's to make."""
+    role = f"app_{secrets.token_hex(4)}"
+    with world_of(database, tmp_path, role, images=images) as made:
         yield made
+        made.rows(f"DROP OWNED BY {role}")
+    server.execute("DROP ROLE IF EXISTS {}", role)
 
 
 @pytest.fixture
-def migrated(server, migrated_database, tmp_path, migrator):
-    """A world whose database is at head, with the app's role and its rights, and commits "one" and "two" to push."""
-    with world_of(server, migrated_database, tmp_path) as made:
-        done = migrator("upgrade", env=made.migrator.env)
-        assert done.code == 0, done.err
-        made.platform.commit("one")
-        made.platform.commit("two", commits.NICKNAME, commits.with_nickname)
+def migrated(server, migrated_for_an_app, images, tmp_path):
+    """The stand-in on a database at head."""
+    template, role = migrated_for_an_app
+    with server.database(template) as url, world_of(url, tmp_path, role, images=images) as made:
         yield made
 
 

@@ -56,6 +56,20 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def image(top, name, revisions=(), models=None):
+    """Write what the images of a commit hold; return the directory."""
+    target = top / commit_id(name)
+    for part in ("app", "migrator"):
+        shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("*.pyc.*", ".*"))
+    for revision_name, text in revisions:
+        (target / "migrator" / "versions" / f"{revision_name}.py").write_text(text)
+    if models:
+        text = models((ROOT / "app" / "storage" / "models.py").read_text())
+        (target / "app" / "storage" / "models.py").write_text(text)
+        (target / "migrator" / "models.py").write_text(text)
+    return target
+
+
 class Program:
     """A process and all it says."""
 
@@ -166,8 +180,9 @@ class Service:
 class Platform:
     """Render, as far as this project leans on it."""
 
-    def __init__(self, directory, blueprint=ROOT / "render.yaml"):
+    def __init__(self, directory, blueprint=ROOT / "render.yaml", images=None):
         self.directory = directory
+        self.images = dict(images or {})  # commit -> directory
         self.key = "rnd_5tandInKeyOfTheTests0123456789"
         self.keys = {self.key}
         self.url = ""  # the API's, once it is served
@@ -210,17 +225,7 @@ class Platform:
 
     def commit(self, name, revisions=(), models=None):
         """Write a commit: the project as it is, with more revisions and other models if told so."""
-        target = self.directory / commit_id(name)
-        leave = shutil.ignore_patterns("*.pyc.*", ".*")
-        for part in ("app", "migrator"):
-            shutil.copytree(ROOT / part, target / part, ignore=leave)
-        for revision_name, text in revisions:
-            (target / "migrator" / "versions" / f"{revision_name}.py").write_text(text)
-        if models:
-            text = models((ROOT / "app" / "storage" / "models.py").read_text())
-            (target / "app" / "storage" / "models.py").write_text(text)
-            (target / "migrator" / "models.py").write_text(text)
-        return commit_id(name)
+        self.images[commit_id(name)] = image(self.directory, name, revisions, models)
 
     def push(self, name, *services):
         """Push a commit: every service deploys it."""
@@ -342,7 +347,7 @@ class Platform:
             self.said.append(text)
             on_line(text)
 
-        program = Program(words, self.directory / commit, variables, line)
+        program = Program(words, self.images[commit], variables, line)
         self.programs.append(program)
         return program
 

@@ -92,7 +92,7 @@ def test_2_a_run_by_somebody_else_opens_the_gate_meanwhile(migrated, migrator):
     migrated.app.env["PREDEPLOY_GRACE"] = "30s"
     migrated.platform.push("two")
     until(lambda: "to appear" in migrated.platform.text, "the wait")
-    image = migrated.platform.directory / commit_id("two")
+    image = migrated.platform.images[commit_id("two")]
     done = migrator("upgrade", env={**migrated.migrator.env, "PYTHONPATH": str(image)}, cwd=image)
     assert done.code == 0, done.err
     deploy = migrated.platform.settled(migrated.app, "two")
@@ -250,7 +250,7 @@ def test_7_an_api_out_of_order_for_a_moment_is_asked_again(migrated, fault):
     assert len(migrated.platform.jobs) == 1
 
 
-@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("status", [500, 504])
 def test_7_a_job_whose_answer_was_lost_is_found_by_its_name_and_not_started_twice(migrated, status):
     migrated.api.faults.append(Fault("POST .*/jobs", 1, status, carried_out=True))
     deploy = push(migrated, "two")
@@ -319,7 +319,7 @@ def test_8_a_job_that_does_not_start_in_time_ends_the_deploy_at_its_own_deadline
 def test_9_a_lock_in_the_way_ends_the_job_before_the_deploy_and_both_say_who_held_it(serving):
     import psycopg2  # noqa: PLC0415
 
-    serving.app.env["PREDEPLOY_DEADLINE"] = "12s"
+    serving.app.env["PREDEPLOY_DEADLINE"] = "8s"
     blocker = psycopg2.connect(serving.owner_url, application_name="a report")
     try:
         with blocker.cursor() as cursor:
@@ -364,7 +364,7 @@ def test_11_with_no_predeploy_readiness_keeps_the_traffic_away(serving):
 
 def test_12_an_app_that_fails_after_its_migration_leaves_the_old_one_on_the_new_schema(serving):
     serving.platform.commit("sick", commits.NICKNAME, commits.with_nickname)
-    (serving.platform.directory / commit_id("sick") / "app" / "probes.py").write_text("raise SystemExit('sick')\n")
+    (serving.platform.images[commit_id("sick")] / "app" / "probes.py").write_text("raise SystemExit('sick')\n")
     deploy = push(serving, "sick")
     assert deploy.status == "update_failed", deploy.text
     assert head(serving) == "0000000000a1"
@@ -378,7 +378,6 @@ def test_12_an_app_that_fails_after_its_migration_leaves_the_old_one_on_the_new_
 
 
 def test_13_the_first_deploy_waits_for_a_migrator_that_builds_longer_than_the_app(world):
-    world.platform.commit("one")
     world.migrator.outcomes[commit_id("one")] = built = threading.Event()
     world.platform.push("one")
     until(lambda: "of this commit: build_in_progress" in world.platform.text, lambda: world.platform.text)

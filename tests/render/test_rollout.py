@@ -15,7 +15,6 @@ def asked(world, line):
 
 
 def test_the_first_deploy_migrates_an_empty_database_and_then_serves(world):
-    world.platform.commit("one")
     world.platform.push("one")
     deploy = world.platform.settled(world.app, "one")
     assert deploy.status == "live", deploy.text

@@ -46,6 +46,7 @@ def test_a_ledger_made_before_runs_had_names_is_brought_up_to_date(database, mig
     with contextlib.closing(psycopg2.connect(database)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE migrator.run DROP COLUMN run_id; DELETE FROM migrator.ledger WHERE version = 2")
+            cursor.execute("ALTER TABLE migrator.run DROP COLUMN run_id; DROP TABLE migrator.state")
+            cursor.execute("DELETE FROM migrator.ledger WHERE version >= 2")
     assert migrator("upgrade", "--run-id", "run-2", env=env).code == 0
     assert rows(database, "SELECT run_id FROM migrator.run ORDER BY id") == [(None,), ("run-2",)]
