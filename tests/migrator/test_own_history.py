@@ -14,6 +14,8 @@ from tests.migrator.rig import ROOT, Result
 
 OURS = ROOT / "migrator"
 
+ALONE = {"MIGRATOR_NO_UNKNOWN_RELEASE": "1"}  # nobody uses the test's database
+
 DUMP = """
 SELECT 'column', c.relname, a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || a.attidentity::text
        || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
@@ -34,12 +36,12 @@ def revisions():
 def test_each_goes_up_down_and_up_again_with_an_equal_schema(run, db):
     before = db.rows(DUMP)
     for revision in revisions():
-        assert run("upgrade", revision).code == 0
+        assert run("upgrade", revision, **ALONE).code == 0
         after = db.rows(DUMP)
         down = run("downgrade", "-1", "--yes")
         assert down.code == 0, down.text
         assert db.rows(DUMP) == before or revision in PROVES_ONLY, revision
-        up = run("upgrade", revision)
+        up = run("upgrade", revision, **ALONE)
         assert up.code == 0, up.text
         assert db.rows(DUMP) == after, revision
         before = after
