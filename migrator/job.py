@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class Job:
             # Only from the first on: what is held back must not overtake what was never tried.
             outcome.pending = list(itertools.takewhile(lambda step: step.revision in held_back, made.steps))
         if outcome.pending:
+            if self.verb == "upgrade" and not deferred_only:
+                self.needed  # noqa: B018 - models that cannot be loaded are refused before anything runs
             self._apply_steps()
 
     def _apply_steps(self) -> None:
@@ -149,10 +152,15 @@ class Job:
         if digest is None or releases.expect(control, digest, self.means.settings.commit):
             return
         connection = self.context.connection
-        needed = contract.derive(contract.load_models(self.project.models))
-        verify.serves(connection, needed, self._app_role(), self.outcome.deferred)
-        releases.record(connection, digest, self.means.settings.commit, needed)
+        verify.serves(connection, self.needed, self._app_role(), self.outcome.deferred)
+        releases.record(connection, digest, self.means.settings.commit, self.needed)
         connection.commit()
+
+    @functools.cached_property
+    def needed(self) -> contract.Contract:
+        """What this release needs of the schema; nothing where no models are named. Raises Usage or Refused."""
+        models = self.project.models
+        return contract.derive(contract.load_models(models)) if models else contract.Contract(())
 
 
 def _not_taken_back(deferred: Deferred) -> Refused:

@@ -244,3 +244,18 @@ def test_a_contract_is_kept_for_each_of_two_tables_of_one_name(place, first, tmp
         cursor.execute("INSERT INTO billing.users (id, name) VALUES (1, 'x')")
         cursor.execute("SELECT name FROM billing.users")
         assert cursor.fetchall() == [("x",)]
+
+
+@pytest.mark.parametrize(
+    "line", ["import httpx", "from app import settings", "from . import other", "raise ValueError('no')", "def ("]
+)
+def test_models_that_cannot_be_loaded_are_one_clear_line_and_nothing_changes(migrated, without_phone, line):
+    file = without_phone.directory / "migrator/models.py"
+    file.write_text(f"{file.read_text()}\n{line}\n")
+    done = without_phone.migrator(migrated, "upgrade", "--no-unknown-release")
+    assert done.code == 2, done.out + done.err
+    assert done.last.startswith("usage: ")
+    assert "models.py" in done.last
+    assert "Traceback" not in done.out + done.err
+    assert "phone_number" in columns(migrated)
+    assert migrated.rows("SELECT revision FROM migrator.step WHERE revision = 'drop_phone'") == []
