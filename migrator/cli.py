@@ -13,6 +13,7 @@ import sys
 import traceback
 
 from migrator import __version__, settings
+from migrator.backfill import arguments as backfill_arguments
 from migrator.errors import EXIT_BUG, Interrupted, MigratorError, Usage, masked
 from migrator.report import Report, silence_closed_streams
 
@@ -20,6 +21,7 @@ VERBS = {
     "upgrade": "apply pending revisions; what the pre-deploy job runs",
     "plan": "show pending revisions in order, with the SQL each will run; changes nothing",
     "status": "show where the database is, what is pending, and the last runs",
+    "backfill": "change rows in batches, as revisions declared it; also status, pause, resume, cancel",
     "history": "show what was applied, when, by which commit, how long it took and waited",
     "downgrade": "take revisions back; for developers",
     "revision": "write a new revision from the models, on a throw-away database",
@@ -115,6 +117,8 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
         )
     elif verb == "plan":
         sub.add_argument("revision", nargs="?", default="head", help="target; default head")
+    elif verb == "backfill":
+        backfill_arguments.add(sub)
     elif verb == "history":
         sub.add_argument(
             "--limit",

@@ -39,16 +39,17 @@ class Objection:
 
 
 class Deferred(Refused):
-    """A step would break a live release: it and all after it are held back."""
+    """A step would break a live release, or needs a backfill finished: it and all after it are held back."""
 
-    def __init__(self, step: Step, objections: tuple[Objection, ...]) -> None:
-        """Say which live release needs what."""
-        first = objections[0]
-        super().__init__(
-            f"{step.label} waits for {first.release}: {first.needs[0]}",
-            "it is applied by a later run, once that release is gone",
-        )
-        self.step, self.objections = step, objections
+    def __init__(self, step: Step, objections: tuple[Objection, ...], *, backfill: tuple[str, str] = ("", "")) -> None:
+        """Say which live release needs what; or which backfill, by name and in words, is not finished."""
+        if objections:
+            first = objections[0]
+            what, until = f"{first.release}: {first.needs[0]}", "that release is gone"
+        else:
+            what, until = backfill[1], "it is finished (`migrator backfill`)"
+        super().__init__(f"{step.label} waits for {what}", f"it is applied by a later run, once {until}")
+        self.step, self.objections, self.backfill = step, objections, backfill
 
 
 class Guard:
@@ -147,4 +148,5 @@ class Guard:
 def record_deferral(means: Means, deferred: Deferred, held_back: list[Step]) -> None:
     """Write to the ledger what is held back, and for whom."""
     waits_for = [objection.release.digest for objection in deferred.objections]
+    waits_for += [f"backfill {deferred.backfill[0]}"] if deferred.backfill[0] else []
     ledger.defer(means.control, [step.revision for step in held_back], deferred.message, waits_for)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator import contract, dry_run, environment, grants, ledger, plan, release, releases, verify
 from migrator.apply import Applied, Applier
+from migrator.backfill import during
 from migrator.errors import Refused
 from migrator.guard import Deferred, Guard, record_deferral
 from migrator.report import step_line
@@ -61,15 +62,17 @@ class Job:
         outcome = self.outcome
         applier = Applier(self.context, self.means, self.arguments)
         try:
-            guard = self._guard()
-            applier.checks.append(guard.check)
+            guard, backfills = self._guard(), during.Backfills(self.means, self.project)
+            applier.checks += [guard.check, during.record]
             for step in tuple(outcome.pending):
+                backfills.before(step)
                 self._foresee(guard, step)
                 applied = applier.step(step)
                 outcome.applied.append(applied)
                 outcome.pending.remove(step)
                 outcome.heads_after = current_heads(self.context)
                 _tell(self.means, applied)
+                backfills.after(step)
         except Deferred as deferred:
             if self.verb == "downgrade":
                 raise _not_taken_back(deferred) from None
@@ -97,7 +100,7 @@ class Job:
     def _refuse_what_stays(self, deferred: Deferred) -> None:
         """Refuse, rather than defer, a step whose statements outside a transaction have been done already."""
         entry = ledger.entry(self.means.control, deferred.step.revision)
-        if entry and entry.state == "started":
+        if entry and entry.state == "started" and deferred.objections:
             raise Refused(
                 f"{deferred.step.label} ran outside a transaction, stays, and breaks {deferred.objections[0].release}: "
                 f"{deferred.objections[0].needs[0]}",
@@ -149,6 +152,7 @@ class Job:
         if self.verb != "upgrade" or deferred_only or not (at_head or self.outcome.deferred):
             return  # an upgrade to an earlier target says nothing of this release
         ledger.forget_deferred(control, but=[step.revision for step in self.outcome.pending])
+        during.Backfills(self.means, self.project).require_finished()
         if digest is None or releases.expect(control, digest, self.means.settings.commit):
             return
         connection = self.context.connection
@@ -191,6 +195,8 @@ def _tell_deferred(means: Means, outcome: Outcome) -> None:
         return
     for step in outcome.pending:
         means.tell(f"deferred   {step.label}")
+    if deferred.backfill[1]:
+        means.tell(f"           {deferred.backfill[1]}")
     for objection in deferred.objections:
         means.tell(f"           {objection.release}")
         for need in objection.needs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from migrator import __version__
+from migrator.backfill import tables
 from migrator.errors import Refused
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ UPGRADES: tuple[str, ...] = (
         reason text NOT NULL, waits_for text[] NOT NULL);
     """,
     "ALTER TABLE migrator.run ADD COLUMN run_id text; CREATE INDEX run_run_id ON migrator.run (run_id);",
+    tables.UPGRADE,
 )
 
 

@@ -33,6 +33,7 @@ class Outcome:
             "not_applied": [step.revision for step in self.pending], "adopted": self.adopted, "ahead": list(self.ahead),
             "deferred": [step.revision for step in self.pending] if self.deferred else [],
             "waits_for": [_objection(item) for item in self.deferred.objections] if self.deferred else [],
+            "waits_for_backfill": (self.deferred.backfill[0] or None) if self.deferred else None,
         }  # fmt: skip
 
 

@@ -27,7 +27,8 @@ def serves(connection: Connection, needed: Contract, app_role: str | None, defer
     if not broken:
         return
     if deferred:
-        cure = f"what it needs is held back: {deferred.message}; retire that release, or write a change both can run on"
+        until = "retire that release, or write a change both can run on" if deferred.objections else deferred.cure
+        cure = f"what it needs is held back: {deferred.message}; {until}"
     else:
         cure = "write what is missing with `migrator revision`; `migrator check` finds it before a deploy does"
         cure = broken[0].cure if broken[0].rule in _RIGHTS else cure

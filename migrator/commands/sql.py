@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from alembic import command
 
 from migrator import environment, plan
+from migrator.backfill import declare  # noqa: F401 - registers op.backfill
 from migrator.errors import EXIT_DONE, MigratorError, StepFailed
 
 if TYPE_CHECKING:

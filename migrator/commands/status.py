@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migrator import environment, ledger, release, releases, run
+from migrator.backfill import progress, store
+from migrator.commands import backfill
 from migrator.commands.plan import held_back, look, why_deferred
 from migrator.errors import EXIT_DONE
 
@@ -28,18 +30,23 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         served = bool(has_ledger and digest and releases.is_recorded(means.control, digest))
         waiting = ledger.deferred(means.control) if has_ledger else {}
         live = ledger.live_instances(means.control, settings.retention_ms)
+        backfills = store.every(means.control)
         known = releases.read_by(means.control, settings.retention_ms) if has_ledger else ()
     at = ", ".join(made.heads) or "base"
     report.data |= {
         "database": means.control.where.shown, "heads": list(made.heads), "ahead": list(made.ahead),
         "pending": [step.revision for step in made.steps], "ledger": has_ledger, "release": digest,
         "served": served, "live_instances": live, "deferred": held_back(made, waiting),
+        "backfills": [backfill.as_dict(item) for item in backfills],
         "releases": [_release(item) for item in known], "runs": runs,
     }  # fmt: skip
     report.line(f"database   {means.control.where.shown}")
     report.line(f"at         {at}{' (ahead of the files here)' if made.ahead else ''}")
     for step in made.steps:
         report.line(f"pending    {step.label}   {step.revision}{why_deferred(step, waiting)}")
+    for item in backfills:
+        if item.unfinished:
+            report.line(progress.line(item, item.rate))
     report.line(
         f"release    {digest or 'no models file is named in alembic.ini'}{', served' if served else ', not recorded'}"
     )

@@ -1,0 +1,210 @@
+"""Batch: one short transaction: a range leased, its next rows changed, how far it is written down, all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from migrator import connect
+from migrator.backfill import ranges, store, target
+from migrator.backfill.store import Moved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg2.extensions
+
+    from migrator.backfill.pace import Pace
+    from migrator.backfill.ranges import Walk
+    from migrator.backfill.store import Backfill, Lease
+    from migrator.connect import Address
+    from migrator.settings import Settings
+
+    Key = tuple[str, ...]
+
+SHARES = 50  # parts that a table is shared out in, so that many workers find work to the end
+SMALLEST_SHARE, LARGEST_SHARE = 5_000, 200_000
+MOST_KEYS = 1000  # named one by one in a statement of the final look
+
+
+class Failing(Exception):
+    """Rows that the change fails on, or leaves as they are."""
+
+    def __init__(self, walk: Walk, held: Lease, keys: list[Key], message: str, sqlstate: str | None = None) -> None:
+        """Hold the rows and what is wrong with them."""
+        super().__init__(message)
+        self.walk, self.held, self.keys, self.message, self.sqlstate = walk, held, keys, message, sqlstate
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one batch came to; `walked` rows of the key, `rows` of them changed."""
+
+    kind: str
+    rows: int = 0
+    walked: int = 0
+    milliseconds: float = 0.0
+    finished: bool = False
+
+
+@dataclass
+class Session:
+    """A worker's own connection, under the search path that the revision was declared with."""
+
+    where: Address
+    settings: Settings
+    backfill: Backfill
+    lock_ms: int
+    raw: psycopg2.extensions.connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Connect; what fails here raises psycopg2's own error."""
+        self.raw = connect.open_connection(self.where, connect.CONNECT_TIMEOUT_S)
+        self.raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
+        with self.raw.cursor() as cursor:
+            cursor.execute(connect.limits(self.settings, self.raw.server_version))
+            cursor.execute(f"SET lock_timeout = {self.lock_ms}")
+            cursor.execute("SELECT set_config('search_path', %s, false)", (self.backfill.search_path,))
+        self.raw.autocommit = False
+
+    @property
+    def pid(self) -> int:
+        """Return the backend's process id."""
+        return int(self.raw.info.backend_pid)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Commit what the block did, or roll it back."""
+        with self.raw, self.raw.cursor() as cursor:
+            yield cursor
+
+    def ask(self, sql: str, parameters: dict[str, Any]) -> list[Any]:
+        """Return the rows of a statement in a transaction of its own."""
+        with self.transaction() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall())
+
+
+class Batches:
+    """Batches of one backfill by one worker."""
+
+    def __init__(self, session: Session, backfill: Backfill, worker: str, pace: Pace) -> None:
+        """Find the tables that hold the rows; raise Refused where one cannot be walked."""
+        self.session, self.backfill, self.worker, self.pace = session, backfill, worker, pace
+        self.limit: int | None = None  # rows, while a failing row is looked for
+        self.skip_locked = False
+        self.checked = False  # whether the change was seen to make the predicate false
+        self.rate, self.left_s = 0.0, 0.0
+        self._aside = backfill.aside > 0
+        self._last = 0
+        self._holders = target.holders(session.ask, backfill.namespace, backfill.relation)
+        self._walks: dict[tuple[str | None, str | None], Walk] = {}
+
+    def begin(self) -> None:
+        """Write the ranges, if nobody did."""
+        with self.session.transaction() as cursor:
+            ranges.begin(cursor, self.backfill, self._holders)
+
+    def one(self) -> Done | None:
+        """Do one batch; None where no range is free, or the backfill does not run. Raise Failing, or psycopg2's."""
+        with self.session.transaction() as cursor:
+            held = store.lease(cursor, self.backfill.name, self._last)
+            if held is None:
+                return None
+            begun = time.monotonic()
+            if held.kind == "rest":
+                return self._share_out(cursor, held)
+            done = self._walk(cursor, held) if held.kind == "walk" else self._look_again(cursor, held)
+        self._last = held.id
+        return Done(done.kind, done.rows, done.walked, 1000 * (time.monotonic() - begun), done.finished)
+
+    def set_aside(self, failing: Failing) -> None:
+        """Write the failing rows down, so that no batch meets them again."""
+        with self.session.transaction() as cursor:
+            for key in failing.keys:
+                store.set_aside(cursor, self.backfill.name, failing.held, key, (failing.sqlstate, failing.message))
+        self._aside = True
+
+    def _walk_of(self, cursor: Any, held: Lease) -> Walk:
+        place = (held.namespace, held.relation)
+        if place not in self._walks:
+            holder = next((item for item in self._holders if (item.namespace, item.relation) == place), None)
+            if holder is None:  # a partition that was detached: its rows are not the table's any more
+                holder = target.holders(self._ask_in(cursor), held.namespace or "", held.relation or "")[0]
+            self._walks[place] = ranges.measured(cursor, self.backfill, holder)
+        return self._walks[place]
+
+    def _ask_in(self, cursor: Any) -> Any:
+        def ask(sql: str, parameters: dict[str, Any]) -> list[Any]:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall())
+
+        return ask
+
+    def _number(self) -> int:
+        return min(self.pace.size, self.limit) if self.limit else self.pace.size
+
+    def _share_out(self, cursor: Any, held: Lease) -> Done:
+        walk = self._walk_of(cursor, held)
+        number = max(SMALLEST_SHARE, min(LARGEST_SHARE, walk.estimate // SHARES))
+        assert held.upper is not None  # noqa: S101 - written so by ranges.begin
+        upper = walk.bound(cursor, held.cursor, held.upper, number)
+        store.share_out(cursor, self.backfill.name, held, upper, last=upper == held.upper)
+        return Done("rest")
+
+    def _walk(self, cursor: Any, held: Lease) -> Done:
+        walk, number = self._walk_of(cursor, held), self._number()
+        assert held.upper is not None  # noqa: S101 - written so by store.share_out
+        upper = walk.bound(cursor, held.cursor, held.upper, number)
+        rows = self._change(cursor, walk, held, walk.batch(held.cursor, upper), [upper] if number == 1 else [])
+        seen = max(rows, int(number * walk.density)) if walk.density >= ranges.DENSE else number
+        store.moved(cursor, self.worker, held, Moved(upper, rows, seen, upper == held.upper), self.rate, self.left_s)
+        return Done("walk", rows, number)
+
+    def _look_again(self, cursor: Any, held: Lease) -> Done:
+        """Look over the predicate in one snapshot: nothing left means all is done; else do what is left."""
+        number = min(self._number(), MOST_KEYS)
+        for holder in self._holders:
+            place = store.Lease(held.id, held.kind, holder.namespace, holder.relation, None, None)
+            walk = self._walk_of(cursor, place)
+            cursor.execute(*walk.left_over(number, aside=self._aside))
+            keys = [tuple(row) for row in cursor.fetchall()]
+            if keys:
+                self.checked, self.skip_locked = False, True
+                rows = self._change(cursor, walk, place, walk.exactly(keys), keys if len(keys) == 1 else [])
+                store.moved(cursor, self.worker, held, Moved(keys[-1], rows, 0, done=False), self.rate, self.left_s)
+                return Done("final", rows, len(keys))
+        store.finish(cursor, self.backfill.name, held)
+        return Done("final", finished=True)
+
+    def _change(self, cursor: Any, walk: Walk, held: Lease, where: Any, only: list[Key]) -> int:
+        """Run the UPDATE; `only` is the one row it can be about. Return how many rows it changed."""
+        import psycopg2  # noqa: PLC0415
+
+        update = walk.update(where, skip_locked=self.skip_locked, aside=self._aside)
+        try:
+            if self.checked:
+                cursor.execute(*update)
+                return int(cursor.rowcount)
+            cursor.execute(*walk.counted(update))
+        except psycopg2.Error as error:
+            if only and is_of_a_row(error.pgcode):
+                raise Failing(walk, held, only, error.diag.message_primary or str(error), error.pgcode) from error
+            raise
+        rows, still = cursor.fetchone()
+        if still:
+            keys = [tuple(key) for key in still]
+            raise Failing(walk, held, keys, "the change leaves the row as one still to be done")
+        self.checked = rows > 0
+        return int(rows)
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: what the data of a row can bring about.
+_OF_A_ROW = ("21", "22", "23", "2F", "38", "39", "44", "54", "P0")
+
+
+def is_of_a_row(sqlstate: str | None) -> bool:
+    """Tell whether an error may be one row's doing, so that a smaller batch can tell which."""
+    return bool(sqlstate) and sqlstate[:2] in _OF_A_ROW  # type: ignore[index]

@@ -1,0 +1,35 @@
+"""Pace: how long batches took in, how many rows the next one takes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LARGEST = 100_000
+# Batches aim at less than the target: one that is twice as slow as the average still keeps it.
+AIM = 0.4
+WEIGHT = 0.3  # of the newest batch in the moving average
+GROWTH = 2.0
+STEADY_ROWS = 20  # what a batch of fewer rows costs is not the rows
+
+
+@dataclass
+class Pace:
+    """The moving average of what a row costs, and the size that follows from it."""
+
+    size: int
+    target_ms: int
+    row_ms: float | None = None
+
+    def took(self, walked: int, milliseconds: float) -> None:
+        """Take in one batch: of how many rows of the key it was, and how long its locks were held."""
+        if walked < STEADY_ROWS and walked < self.size:
+            return
+        now = milliseconds / max(walked, 1)
+        self.row_ms = now if self.row_ms is None else WEIGHT * now + (1 - WEIGHT) * self.row_ms
+        # A slow batch counts at once: the average alone would let the next few be as slow.
+        wanted = self.target_ms * AIM / max(self.row_ms, now, 1e-6)
+        self.size = max(1, min(LARGEST, int(min(wanted, self.size * GROWTH))))
+
+    def missed(self) -> None:
+        """Take in that a batch met somebody's lock."""
+        self.size = max(1, self.size // 2)
