@@ -143,6 +143,7 @@ def test_a_server_that_was_left_running_is_stopped_and_its_data_kept(data):
         "\0\0\0\0",
         "x\ny\n",
     ],
+    ids=["another process", "nobody", "empty", "zeros", "no numbers"],
 )
 def test_a_stale_pid_file_does_not_keep_it_from_starting_nor_harm_anybody(data, lines):
     (data / "postmaster.pid").write_text(lines)
