@@ -15,6 +15,7 @@ import traceback
 from migrator import __version__, settings
 from migrator.backfill import arguments as backfill_arguments
 from migrator.errors import EXIT_BUG, Interrupted, MigratorError, Usage, masked
+from migrator.rehearsal import arguments as rehearsal_arguments
 from migrator.report import Report, silence_closed_streams
 
 VERBS = {
@@ -25,6 +26,7 @@ VERBS = {
     "history": "show what was applied, when, by which commit, how long it took and waited",
     "downgrade": "take revisions back; for developers",
     "revision": "write a new revision from the models, on a throw-away database",
+    "rehearse": "run pending revisions on a throw-away PostgreSQL and watch what each statement locks",
     "check": "check models copy, heads, seals, and that the migrations lead to the models",
     "sql": "print the SQL of revisions without a database",
     "wait": "wait until the database answers",
@@ -126,6 +128,8 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
             default=os.environ.get("MIGRATOR_LIMIT", "50"),
             help="how many entries to show; default 50 (env: MIGRATOR_LIMIT)",
         )
+    elif verb == "rehearse":
+        rehearsal_arguments.add(sub)
     elif verb == "sql":
         sub.add_argument("range", nargs="?", default="head", metavar="FROM:TO", help="which revisions; default all")
     elif verb == "revision":

@@ -1,0 +1,88 @@
+"""`migrator rehearse`: pending revisions run on a throw-away PostgreSQL, every statement watched."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrator.errors import EXIT_DONE, Refused, Usage
+from migrator.rehearsal import ground, rehearse
+from migrator.rehearsal.formats import text
+from migrator.settings import duration_ms
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from migrator.rehearsal.rehearse import Options, Rehearsal
+    from migrator.report import Report
+    from migrator.settings import Settings
+
+FORMATS = ("text", "markdown", "json", "github", "sarif")
+MOST_ROWS = 10_000_000
+
+
+def main(settings: Settings, report: Report, arguments: Namespace) -> int:
+    """Rehearse and report; Refused where a finding is an error."""
+    options = _options(arguments)
+    report.quiet = arguments.format != "text" and not report.as_json
+    if options.server:
+        ground.require_bare(options.server)
+    rehearsal = rehearse.run(settings, options, report.line)
+    _write(rehearsal, report, arguments)
+    if rehearsal.errors:
+        first = rehearsal.errors[0]
+        raise Refused(
+            f"{len(rehearsal.errors)} error findings in {len({one.revision for one in rehearsal.errors})} revisions",
+            f"{first.label}: {first.title.lower()}; write what the finding shows, or allow it in the file: "
+            f"# migrator: allow {first.rule}: why",
+        )
+    return report.finish(EXIT_DONE, "done", verdict(rehearsal))
+
+
+def verdict(rehearsal: Rehearsal) -> str:
+    """Return the last line."""
+    if not rehearsal.revisions:
+        return f"done: nothing to rehearse ({rehearsal.how}); --from base rehearses all"
+    return (
+        f"done: {len(rehearsal.revisions)} rehearsed ({rehearsal.how}) on PostgreSQL {rehearsal.server} in "
+        f"{rehearsal.took_s:.1f} s; 0 errors, {len(rehearsal.warnings)} warnings"
+    )
+
+
+def _options(arguments: Namespace) -> Options:
+    try:
+        count = int(str(arguments.rows).replace("_", ""))
+    except ValueError:
+        raise Usage(f"--rows: {arguments.rows!r} is not a number", "write it like 10000") from None
+    if not 0 <= count <= MOST_ROWS:
+        raise Usage(f"--rows: {count} is out of range", f"from 0 to {MOST_ROWS}")
+    if arguments.format not in FORMATS:
+        raise Usage(f"--format: there is no {arguments.format!r}", f"one of {', '.join(FORMATS)}")
+    if arguments.start and arguments.against:
+        raise Usage("--from and --against both say where to begin", "give one of them")
+    return rehearse.Options(
+        start=arguments.start, end=arguments.end, against=arguments.against, rows=count,
+        seed=Path(arguments.seed) if arguments.seed else None, server=arguments.shadow_url or None,
+        load=arguments.load or arguments.compare or bool(arguments.long_transaction),
+        long_transaction_s=duration_ms(arguments.long_transaction or "0", "--long-transaction") / 1000,
+        compare=arguments.compare,
+    )  # fmt: skip
+
+
+def _write(rehearsal: Rehearsal, report: Report, arguments: Namespace) -> None:
+    for line in text.lines(rehearsal):
+        report.line(line)
+    if report.as_json:
+        document = importlib.import_module("migrator.rehearsal.formats.json")
+        report.data |= document.document(rehearsal)
+    elif arguments.format != "text":
+        sys.stdout.write(importlib.import_module(f"migrator.rehearsal.formats.{arguments.format}").write(rehearsal))
+    if arguments.html:
+        page = importlib.import_module("migrator.rehearsal.formats.html")
+        try:
+            Path(arguments.html).write_text(page.write(rehearsal), encoding="utf-8")
+        except OSError as error:
+            raise Usage(f"--html {arguments.html}: {error.strerror}", "give a file that can be written") from None
+        report.line(f"wrote      {arguments.html}")

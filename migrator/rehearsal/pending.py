@@ -1,0 +1,82 @@
+"""Pending: a range or a git ref in, the revisions that are there already and those to rehearse out, in order."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrator import plan
+from migrator.errors import Usage
+
+if TYPE_CHECKING:
+    from alembic.script import Script, ScriptDirectory
+
+_REVISION = re.compile(r"^revision(?:\s*:\s*[\w\[\] |]+)?\s*=\s*[\"']([^\"']+)", re.MULTILINE)
+MAIN_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What to bring the database to, what to rehearse on it, and how that was found."""
+
+    base: tuple[Script, ...]
+    scripts: tuple[Script, ...]
+    how: str
+
+
+def find(script: ScriptDirectory, start: str | None, end: str, against: str | None) -> Pending:
+    """Return the revisions to rehearse; raise Usage where the range or the ref is none."""
+    ordered = plan.alembic_says(lambda: list(script.walk_revisions()))[::-1]
+    wanted = _below(script, end)
+    if start:
+        known, how = _below(script, start), f"after {start}"
+    else:
+        known, how = _in_git(Path(script.versions), against)
+        if known is None:  # no git, or no other branch to compare with
+            heads = set(script.get_revisions(end)) if end != "base" else set()
+            known = wanted - {item.revision for item in heads if item}
+            how = "the last one"
+    base = tuple(item for item in ordered if item.revision in known & wanted)
+    return Pending(base, tuple(item for item in ordered if item.revision in wanted - known), how)
+
+
+def _below(script: ScriptDirectory, target: str) -> set[str]:
+    if target == "base":
+        return set()
+    return plan.alembic_says(
+        lambda: {item.revision for item in script.iterate_revisions(target, "base", inclusive=True, implicit_base=True)}
+    )
+
+
+def _in_git(versions: Path, against: str | None) -> tuple[set[str] | None, str]:
+    """Return the revisions of the commit where this branch left the other one."""
+    for ref in (against,) if against else MAIN_BRANCHES:
+        commit = _git(versions, "merge-base", "HEAD", ref)
+        if commit:
+            return _revisions_of(versions, commit), f"not in {ref} ({commit[:12]})"
+    if against:
+        raise Usage(f"git knows no common commit with {against}", "fetch it, or name a revision with --from")
+    return None, ""
+
+
+def _revisions_of(versions: Path, commit: str) -> set[str]:
+    found = set()
+    names = (_git(versions, "ls-tree", "-r", "--name-only", commit, ".") or "").splitlines()
+    for name in names:
+        if name.endswith(".py"):
+            found |= set(_REVISION.findall(_git(versions, "show", f"{commit}:./{name}") or ""))
+    return found
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    """Return what git says, or '' where it cannot."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=directory, capture_output=True, text=True, check=False, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
