@@ -7,7 +7,19 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from migrator import contract, dry_run, environment, grants, ledger, plan, release, releases, verify
+from migrator import (
+    contract,
+    dry_run,
+    environment,
+    grants,
+    ledger,
+    manifest,
+    plan,
+    release,
+    releases,
+    state,
+    verify,
+)
 from migrator.apply import Applied, Applier
 from migrator.backfill import during
 from migrator.errors import Refused
@@ -148,6 +160,9 @@ class Job:
             return
         grants.keep(self.means)
         releases.tidy(control)
+        if self.means.settings.is_own_project:  # the only one that has a manifest to compare with
+            seals = plan.seals(self.project.script, self.outcome.heads_after)
+            state.note(control, self.means.settings, self.outcome.heads_after, manifest.digest_of(seals))
         at_head = set(self.outcome.heads_after) == set(self.project.script.get_heads())
         if self.verb != "upgrade" or deferred_only or not (at_head or self.outcome.deferred):
             return  # an upgrade to an earlier target says nothing of this release

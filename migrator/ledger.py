@@ -54,6 +54,11 @@ UPGRADES: tuple[str, ...] = (
         reason text NOT NULL, waits_for text[] NOT NULL);
     """,
     "ALTER TABLE migrator.run ADD COLUMN run_id text; CREATE INDEX run_run_id ON migrator.run (run_id);",
+    """
+    CREATE TABLE migrator.state (
+        one bool PRIMARY KEY DEFAULT true CHECK (one), heads text[] NOT NULL, seals text NOT NULL,
+        step bigint NOT NULL, rights bigint NOT NULL, noted timestamptz NOT NULL DEFAULT now());
+    """,
     tables.UPGRADE,
 )
 

@@ -130,6 +130,11 @@ def applied_revisions(script: ScriptDirectory, heads: tuple[str, ...]) -> list[S
     return [item for item in script.iterate_revisions(heads, "base", implicit_base=True, inclusive=True) if item]
 
 
+def seals(script: ScriptDirectory, heads: tuple[str, ...]) -> dict[str, str]:
+    """Return the seals that the files of the revisions at and below the heads have."""
+    return {item.revision: seal.of_file(Path(item.path)) for item in applied_revisions(script, heads)}
+
+
 def _step(item: Any) -> Step:
     revision = item.revision
     path = Path(revision.module.__file__)

@@ -8,6 +8,7 @@ between Python versions.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ _TYPING_MODULES = {"typing", "collections.abc", "__future__", "typing_extensions
 
 def of_file(path: Path) -> str:
     """Return the seal of a revision file; raise StepFailed when it is not Python."""
+    found = path.stat()
+    return _of_file(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.cache
+def _of_file(path: Path, _changed_ns: int, _size: int) -> str:
+    """Return it once per content: a run asks more than once, and a syntax tree takes a while."""
     return of_source(path.read_bytes(), path.name)
 
 

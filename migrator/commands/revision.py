@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic import command
 
-from migrator import connect, environment, models_copy, plan, run, shadow
+from migrator import connect, environment, manifest, models_copy, plan, run, shadow
 from migrator.errors import EXIT_DONE, Refused, Usage
 from migrator.report import Report
 
@@ -97,6 +97,8 @@ def _format(paths: list[Path]) -> None:
 def _tell(report: Report, project: Project, paths: list[Path]) -> int:
     from migrator import autogenerate  # noqa: PLC0415
 
+    if paths:
+        manifest.write(project)
     review = autogenerate.review(project.config) if paths else ()
     report.data |= {"files": [str(path) for path in paths], "review": list(review)}
     if not paths:

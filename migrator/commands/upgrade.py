@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from migrator import drift, environment, plan, run
+from migrator import drift, environment, manifest, plan, run
 from migrator import settings as given
 from migrator.errors import EXIT_DONE, Refused, Usage
 
@@ -40,6 +40,8 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         )
         if arguments.check_drift:
             _check_drift(means, project, outcome, report)
+    if settings.is_own_project:
+        manifest.refresh(project)
     word = "deferred" if outcome.deferred else "done" if outcome.applied else "nothing"
     return report.finish(EXIT_DONE, word, _last_word(outcome))
 

@@ -1,0 +1,156 @@
+"""Manifest: the revision files in, what a run with nothing to do has to know of them out; or nothing, if in doubt.
+
+Written beside the versions when an image is built and when a revision is written, so that neither Alembic nor any
+revision file has to be loaded to see that all of them are applied. It is believed only while names, sizes and times
+are those of the files, or their bytes are. Imports next to nothing: see `migrator.quick`.
+"""
+
+import json
+import os
+import sys
+
+TYPE_CHECKING = False  # importing `typing` for it would cost as much as reading two thousand files' times
+if TYPE_CHECKING:
+    from migrator.environment import Project
+
+FORMAT = 1
+HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs milliseconds
+PATH = os.path.join(HERE, "versions.manifest")  # noqa: PTH118
+VERSIONS = "versions"
+BESIDE = ("alembic.ini", "env.py", "ledger.py", "models.py")
+
+
+class Manifest:
+    """What is known of the revisions without loading them; no dataclass, which would be the dearest import here."""
+
+    __slots__ = ("heads", "ledger", "models", "seals")
+
+    def __init__(self, heads: tuple[str, ...], seals: str, models: str, ledger: int) -> None:
+        """Take the heads, the digests over all seals and of the models file, and the version of the ledger."""
+        self.heads, self.seals, self.models, self.ledger = heads, seals, models, ledger
+
+
+def read(path: str = PATH) -> Manifest | None:
+    """Return the manifest if it is of the files as they are now; None where there is none, or any doubt is left."""
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            head, listing, digests = file.read().split("\n\n")
+        header = json.loads(head)
+        if header["format"] != FORMAT or not _is_of_these(os.path.dirname(path), header["written"], listing, digests):  # noqa: PTH120
+            return None
+        return Manifest(tuple(header["heads"]), header["seals"], header["models"], header["ledger"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_of_these(top: str, written: int, listing: str, digests: str) -> bool:
+    """Compare names, sizes and times; where only a time differs, or could not have differed, the bytes as well."""
+    now = _listed(top)
+    # A file changed in the very second the manifest was written would show no other time.
+    if "\n".join(now) == listing and max(int(line.split("\t")[1]) for line in now) < written:
+        return True
+    was, known = listing.split("\n"), digests.split("\n")
+    if len(was) != len(now) or len(known) != len(now):
+        return False
+    return all(_is_the_same(top, written, *lines) for lines in zip(was, now, known, strict=True))
+
+
+def _is_the_same(top: str, written: int, was: str, now: str, digest: str) -> bool:
+    size, changed, name = now.split("\t")
+    size_was, changed_was, name_was = was.split("\t")
+    if (size, name) != (size_was, name_was):
+        return False
+    return (changed == changed_was and int(changed) < written) or _digest(os.path.join(top, name)) == digest  # noqa: PTH118
+
+
+def _listed(top: str) -> list[str]:
+    """Return 'size, time, name' of each file a run depends on; whole seconds: an image's layers keep no more."""
+    lines = []
+    for name in BESIDE:
+        found = os.stat(os.path.join(top, name))  # noqa: PTH116, PTH118
+        lines.append(f"{found.st_size}\t{int(found.st_mtime)}\t{name}")
+    with os.scandir(os.path.join(top, VERSIONS)) as entries:  # noqa: PTH118
+        for entry in entries:
+            if entry.name != "__pycache__":  # whatever else there is may be a revision
+                found = entry.stat()
+                lines.append(f"{found.st_size}\t{int(found.st_mtime)}\t{VERSIONS}/{entry.name}")
+    return sorted(lines, key=_name)
+
+
+def _name(line: str) -> str:
+    return line.rpartition("\t")[2]
+
+
+def _digest(path: str) -> str:
+    import hashlib  # noqa: PLC0415 - only where there is doubt
+
+    with open(path, "rb") as file:  # noqa: PTH123
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def digest_of(seals: dict[str, str]) -> str:
+    """Return one digest over the seals of revisions, whatever their order."""
+    import hashlib  # noqa: PLC0415
+
+    text = "\n".join(f"{revision} {seal}" for revision, seal in sorted(seals.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(project: "Project", path: str = PATH) -> bool:
+    """Write the manifest of a project that is laid out like this one; False for any other."""
+    import time  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from migrator import ledger, release, seal  # noqa: PLC0415
+
+    top = os.path.dirname(path)  # noqa: PTH120
+    written = int(time.time())
+    models = release.of_project(project)
+    if models is None or not _is_laid_out_so(project, top):
+        return False
+    listing = _listed(top)
+    digests = [_digest(os.path.join(top, _name(line))) for line in listing]  # noqa: PTH118
+    script = type(project.script).from_config(project.config)  # loaded after they were listed, not before
+    seals = {item.revision: seal.of_file(Path(item.path)) for item in script.walk_revisions()}
+    header = {"format": FORMAT, "written": written, "heads": sorted(script.get_heads()),
+              "seals": digest_of(seals), "models": models, "ledger": len(ledger.UPGRADES)}  # fmt: skip
+    partial = f"{path}.partial"
+    with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write("\n\n".join((json.dumps(header), "\n".join(listing), "\n".join(digests))))
+    os.replace(partial, path)  # noqa: PTH105
+    return True
+
+
+def refresh(project: "Project", path: str = PATH) -> None:
+    """Write it again where there is one that is not of these files any more; a plain checkout gets none by itself."""
+    if os.path.exists(path) and read(path) is None:  # noqa: PTH110
+        try:
+            write(project, path)
+        except OSError:  # an image is read-only; without a manifest a run is slower, and as right
+            return
+
+
+def _is_laid_out_so(project: "Project", top: str) -> bool:
+    """Tell whether the project's revisions, configuration and models are exactly the files that are listed."""
+    script, config = project.script, project.config
+    return (
+        [os.path.realpath(place) for place in script._version_locations] == [os.path.realpath(f"{top}/{VERSIONS}")]  # noqa: SLF001
+        and not script.recursive_version_locations
+        and not script.sourceless
+        and os.path.realpath(config.config_file_name) == os.path.realpath(f"{top}/alembic.ini")
+        and os.path.realpath(str(project.models)) == os.path.realpath(f"{top}/models.py")
+        and all("\n" not in name and "\t" not in name for name in os.listdir(f"{top}/{VERSIONS}"))  # noqa: PTH208
+    )
+
+
+def main() -> int:
+    """Write the manifest of the project's own revisions: what the image's build does."""
+    from migrator import environment, settings  # noqa: PLC0415
+
+    made = write(environment.load(settings.load({})))
+    print(f"{'wrote' if made else 'no manifest: other version locations than'} {PATH if made else VERSIONS}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

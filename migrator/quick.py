@@ -1,0 +1,186 @@
+"""Quick: the command line in; if it is an upgrade with nothing to do, that answer out, else the whole command line.
+
+Most deploys have nothing to migrate. For them this module imports psycopg2 and little else, and asks one question,
+which at the same time writes the run into the ledger. Whatever is not exactly as the last run left it, down to a
+variable not known here, goes the whole way, which asks everything again: this path can only be faster, not laxer.
+"""
+
+import os
+import re
+import signal
+import sys
+
+from migrator import __version__, manifest, state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from migrator.manifest import Manifest
+
+CONNECT_TIMEOUT_S = 2  # a database that does not answer is waited for on the whole way
+_URL = re.compile(r"postgres(?:ql)?(?:\+\w+)?://([^\s@/\0]*@)?[^\s@\0]+")
+_PLAIN_DURATION = re.compile(r"([1-9][0-9]{0,3})(ms|s|min)?")  # what is odd is for settings.py to judge
+_MS = {"ms": 1, "s": 1000, "min": 60_000}
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_ANY_TEXT = {
+    "MIGRATOR_DATABASE_URL", "MIGRATOR_APP_ROLE", "MIGRATOR_APP_PASSWORD", "MIGRATOR_COMMIT", "MIGRATOR_RUN_ID",
+    "MIGRATOR_EXPECT_COMMIT", "MIGRATOR_SERVICE_NAME", "MIGRATOR_NO_UNKNOWN_RELEASE", "MIGRATOR_STRICT",
+    "MIGRATOR_IGNORE_LIVE_RELEASES",
+}  # fmt: skip
+_DURATIONS = {
+    "MIGRATOR_WAIT", "MIGRATOR_DEADLINE", "MIGRATOR_LOCK_WAIT", "MIGRATOR_LOCK_TIMEOUT", "MIGRATOR_STATEMENT_TIMEOUT",
+    "MIGRATOR_IDLE_TIMEOUT", "MIGRATOR_TERMINATE_BLOCKERS_AFTER", "RELEASE_RETENTION",
+}  # fmt: skip
+
+# All of it in one statement and one snapshot. A replica or a read-only database refuses the INSERT by itself.
+_ASK = f"""
+SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s';
+INSERT INTO migrator.run (verb, road, commit, version, host, run_id, finished, outcome, from_heads, to_heads)
+SELECT 'upgrade', 'migrator', %(commit)s, %(version)s, %(host)s, %(run_id)s, clock_timestamp(), 'done', heads, heads
+  FROM migrator.state
+ WHERE heads = %(heads)s AND seals = %(seals)s
+   AND step = (SELECT coalesce(max(id), 0) FROM migrator.step)
+   AND heads = (SELECT array_agg(version_num::text ORDER BY version_num) FROM {{table}})
+   AND (SELECT max(version) FROM migrator.ledger) >= %(ledger)s
+   AND EXISTS (SELECT FROM migrator.release
+               WHERE digest = %(models)s AND broken_by IS NULL AND contract IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM migrator.run WHERE finished IS NULL)
+   AND NOT EXISTS (SELECT FROM migrator.deferred)
+   AND NOT EXISTS (SELECT FROM migrator.instance i
+                   WHERE coalesce(ended, seen) < now() - interval '30 days'
+                     AND EXISTS (SELECT FROM migrator.instance j WHERE j.seen > i.seen))
+   AND 1 = (SELECT count(*) FROM pg_catalog.pg_class WHERE relname = 'alembic_version')
+   AND rights = {state.RIGHTS.format(path="current_setting('search_path')")}
+RETURNING id"""  # noqa: S608 - our own text
+_TABLES = ("migrator.alembic_version", "public.alembic_version")
+
+
+class _Stopped(Exception):
+    """A signal arrived."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line, the quick way where that is enough; return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    known = manifest.read() if argv[:1] == ["upgrade"] else None
+    code = _upgrade(known, argv[1:], os.environ) if known else None
+    if code is None:
+        from migrator import cli  # noqa: PLC0415 - the whole way
+
+        return cli.main(argv)
+    return code
+
+
+def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> int | None:
+    """Return the exit code of an upgrade that has nothing to do; None if it is not known to be one."""
+    asked = _asked(flags, env)
+    if asked is None or len(known.heads) != 1 or not _is_plain(env):
+        return None
+    commit = env.get("IMAGE_COMMIT") or env.get("RENDER_GIT_COMMIT") or "unknown"
+    if asked["expect_commit"] not in ("", commit):
+        return None
+    row = {
+        "commit": env.get("MIGRATOR_COMMIT") or commit, "version": __version__, "host": os.uname().nodename,
+        "run_id": asked["run_id"] or None, "heads": list(known.heads), "seals": known.seals, "models": known.models,
+        "ledger": known.ledger,        "role": env.get("MIGRATOR_APP_ROLE") or "app",
+    }  # fmt: skip
+    url = (env.get("MIGRATOR_DATABASE_URL") or "").strip() or (env.get("DATABASE_URL") or "").strip()
+    try:
+        there = _with_signals(url, row)
+    except (_Stopped, KeyboardInterrupt) as stopped:
+        return _say_stopped(stopped.args[0] if stopped.args else signal.SIGINT)
+    if not there:
+        return None
+    return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
+
+
+def _asked(flags: list[str], env: "Mapping[str, str]") -> dict[str, str] | None:
+    """Return the two flags that whoever starts a job gives it; None if there is any other."""
+    asked = {"run_id": env.get("MIGRATOR_RUN_ID") or "", "expect_commit": env.get("MIGRATOR_EXPECT_COMMIT") or ""}
+    words = [part for flag in flags for part in (flag.split("=", 1) if flag.startswith("--") else (flag,))]
+    if len(words) % 2:
+        return None
+    for flag, value in zip(words[::2], words[1::2], strict=True):
+        if flag not in ("--run-id", "--expect-commit") or value.startswith("-"):
+            return None
+        asked[flag[2:].replace("-", "_")] = value
+    return asked if not asked["run_id"] or _NAME.fullmatch(asked["run_id"]) else None
+
+
+def _is_plain(env: "Mapping[str, str]") -> bool:
+    """Tell whether every setting is one that cannot change what a run with nothing to do says or does."""
+    given = {"MIGRATOR_LOCK_TIMEOUT": 50, "MIGRATOR_STATEMENT_TIMEOUT": 300_000}
+    for name, value in env.items():
+        if name in _DURATIONS and value:
+            match = _PLAIN_DURATION.fullmatch(value)
+            if not match:
+                return False
+            given[name] = int(match[1]) * _MS[match[2] or "s"]
+        elif name.startswith("MIGRATOR_") and value and name not in _ANY_TEXT:
+            return False
+    return given["MIGRATOR_LOCK_TIMEOUT"] < given["MIGRATOR_STATEMENT_TIMEOUT"]
+
+
+def _with_signals(url: str, row: dict[str, object]) -> bool:
+    """Ask while a signal ends the run as it does later: as the first process of a container it would be ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    try:
+        before = [signal.signal(number, _stop) for number in numbers]
+    except ValueError:  # not the main thread
+        return _is_done(url, row)
+    try:
+        return _is_done(url, row)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise _Stopped(number)
+
+
+def _is_done(url: str, row: dict[str, object]) -> bool:
+    """Ask the database; whatever goes wrong is for the whole way to find and to explain."""
+    if not _URL.fullmatch(url):
+        return False
+    import psycopg2  # noqa: PLC0415 - a usage error needs no driver
+    import psycopg2.errors  # noqa: PLC0415
+
+    name = re.sub(r"[^\w.+/-]", "_", f"migrator/{row['commit']}"[:63], flags=re.ASCII)
+    # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
+    extra = {} if "gssencmode" in url else {"gssencmode": "disable"}
+    try:
+        connection = psycopg2.connect(
+            "postgresql" + url[url.index("://") :], connect_timeout=CONNECT_TIMEOUT_S, application_name=name, **extra
+        )
+        connection.autocommit = True
+        cursor = connection.cursor()
+        for table in _TABLES:
+            try:
+                cursor.execute(_ASK.format(table=table), row)
+                return cursor.fetchone() is not None
+            except psycopg2.errors.UndefinedTable:
+                continue
+    except psycopg2.Error:
+        return False
+    return False
+
+
+def _say(text: str) -> int:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        from migrator.report import silence_closed_streams  # noqa: PLC0415
+
+        silence_closed_streams()
+    return 0
+
+
+def _say_stopped(number: int) -> int:
+    from migrator.errors import Interrupted  # noqa: PLC0415
+    from migrator.report import Report  # noqa: PLC0415
+
+    return Report().error(Interrupted(number, f"stopped by signal {number}; nothing was changed"))
