@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -78,6 +78,18 @@ def made(superuser_url: str, *, retention: str = "20s") -> Iterator[Place]:
         run("DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         run("DROP ROLE IF EXISTS {app}")
         run("DROP ROLE {owner}")
+
+
+@contextlib.contextmanager
+def cloned(place: Place) -> Iterator[Place]:
+    """Make a database that begins as another one is, with the same two roles; take it away at the end."""
+    clone = replace(place, name=f"story_{secrets.token_hex(4)}")
+    names = {"name": sql.Identifier(clone.name), "of": sql.Identifier(place.name), "owner": sql.Identifier(place.owner)}
+    _rows(place.superuser_url, sql.SQL("CREATE DATABASE {name} TEMPLATE {of} OWNER {owner}").format(**names))
+    try:
+        yield clone
+    finally:
+        _rows(place.superuser_url, sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**names))
 
 
 def _clean() -> dict[str, str]:

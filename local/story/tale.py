@@ -63,15 +63,15 @@ class Tale:
         self.serving.append(instance)
         return instance
 
-    def roll_out(self, release: Release) -> Instance:
-        """Ask the gate, start an instance, and let it take traffic once it is ready, as a platform does."""
+    def roll_out(self, release: Release, instances: int = 1) -> list[Instance]:
+        """Ask the gate, start instances, and let each take traffic once it is ready, as a platform does."""
         gate = release.gate(self.place)
         expect(gate.code == 0, f"the gate: exit {gate.code}\n{gate.out}{gate.err}")
-        instance = self.instance(release)
-        instance.until_ready()
-        self.switch.add(instance)
-        self.tell("app", f"an instance of release {release.commit[:7]} is ready and takes traffic")
-        return instance
+        for instance in (starting := [self.instance(release) for _ in range(instances)]):
+            instance.until_ready()
+            self.switch.add(instance)
+            self.tell("app", f"an instance of release {release.commit[:7]} is ready and takes traffic")
+        return starting
 
     def retire(self, instance: Instance) -> None:
         """Take an instance out of the traffic, then end it."""
@@ -93,8 +93,7 @@ def begun(tale: Tale, first: Release) -> Iterator[Load]:
     """Migrate for release 1 and serve it on two instances, under load until the end of the block."""
     try:
         tale.migrate(first)
-        for _ in range(2):
-            tale.roll_out(first)
+        tale.roll_out(first, 2)
         with Load(tale.switch) as load:
             load.go_on()
             tale.tell("load", "writes and reads users and organisations, on every endpoint, from here to the end")
@@ -140,7 +139,6 @@ def rollout(tale: Tale, first: Release, second: Release, load: Load) -> str:
     tale.roll_out(second)
     load.go_on(120)
     tale.tell("load", "both releases served, side by side")
-    _still_deferred(tale, second)
     for instance in old[1:]:
         tale.retire(instance)
     _still_deferred(tale, second)

@@ -29,6 +29,23 @@ def place(server):
         yield made
 
 
+@pytest.fixture(scope="session")
+def migrated_once(server, first):
+    """A database of release 1, which was recorded so long ago that its rollout is over; tests clone it."""
+    with places.made(server.url) as made:
+        done = first.migrator(made, "upgrade")
+        assert done.code == 0, done.out + done.err
+        made.rows("UPDATE migrator.release SET recorded = recorded - interval '1 day'")
+        yield made
+
+
+@pytest.fixture
+def migrated(migrated_once):
+    """A database of release 1, which was recorded so long ago that its rollout is over."""
+    with places.cloned(migrated_once) as clone:
+        yield clone
+
+
 @pytest.fixture
 def tale(place, tmp_path):
     """The story on that database, told to whoever looks at a failed test's output."""

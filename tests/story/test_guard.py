@@ -19,15 +19,6 @@ NOBODY_REPORTS = "an app that does not report (as long as no release has ever re
 
 
 @pytest.fixture
-def migrated(place, first):
-    """The database of release 1, which was recorded so long ago that its rollout is over."""
-    done = first.migrator(place, "upgrade")
-    assert done.code == 0, done.out + done.err
-    place.rows("UPDATE migrator.release SET recorded = recorded - interval '1 day'")
-    return place
-
-
-@pytest.fixture
 def without_phone(first, tmp_path):
     """A release without users.phone_number, and the revision that drops it."""
     return written(first, tmp_path / "next", DROP, models=[(PHONE, "")])

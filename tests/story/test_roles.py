@@ -126,12 +126,9 @@ NOT_THERE = {"42704", "42P01", "55000", "0A000"}
 
 
 @pytest.fixture(scope="module")
-def migrated(server, first):
+def migrated(migrated_once):
     """A database migrated for release 1, the app's role made on the way."""
-    with places.made(server.url) as place:
-        done = first.migrator(place, "upgrade")
-        assert done.code == 0, done.out + done.err
-        yield place
+    return migrated_once
 
 
 @contextlib.contextmanager
