@@ -8,6 +8,7 @@ variable not known here, goes the whole way, which asks everything again: this p
 import os
 import re
 import signal
+import socket
 import sys
 
 from migrator import __version__, manifest, state
@@ -16,18 +17,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import psycopg2
+
     from migrator.manifest import Manifest
 
 CONNECT_TIMEOUT_S = 2  # a database that does not answer is waited for on the whole way
 _URL = re.compile(r"postgres(?:ql)?(?:\+\w+)?://([^\s@/\0]*@)?[^\s@\0]+")
 _PLAIN_DURATION = re.compile(r"([1-9][0-9]{0,3})(ms|s|min)?")  # what is odd is for settings.py to judge
 _MS = {"ms": 1, "s": 1000, "min": 60_000}
+_PRIVATE = re.compile(r"(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _ANY_TEXT = {
     "MIGRATOR_DATABASE_URL", "MIGRATOR_APP_ROLE", "MIGRATOR_APP_PASSWORD", "MIGRATOR_COMMIT", "MIGRATOR_RUN_ID",
     "MIGRATOR_EXPECT_COMMIT", "MIGRATOR_SERVICE_NAME", "MIGRATOR_NO_UNKNOWN_RELEASE", "MIGRATOR_STRICT",
-    "MIGRATOR_IGNORE_LIVE_RELEASES",
+    "MIGRATOR_IGNORE_LIVE_RELEASES", "MIGRATOR_REQUIRE_TLS",
 }  # fmt: skip
 _DURATIONS = {
     "MIGRATOR_WAIT", "MIGRATOR_DEADLINE", "MIGRATOR_LOCK_WAIT", "MIGRATOR_LOCK_TIMEOUT", "MIGRATOR_STATEMENT_TIMEOUT",
@@ -35,12 +39,13 @@ _DURATIONS = {
 }  # fmt: skip
 
 # All of it in one statement and one snapshot. A replica or a read-only database refuses the INSERT by itself.
+# The release is noted as one whose rollout begins, as releases.expect does.
 _ASK = f"""
 SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s';
-INSERT INTO migrator.run (verb, road, commit, version, host, run_id, finished, outcome, from_heads, to_heads)
-SELECT 'upgrade', 'migrator', %(commit)s, %(version)s, %(host)s, %(run_id)s, clock_timestamp(), 'done', heads, heads
+WITH asked AS (
+SELECT heads
   FROM migrator.state
- WHERE heads = %(heads)s AND seals = %(seals)s
+ WHERE pg_backend_pid() = %(pid)s AND heads = %(heads)s AND seals = %(seals)s
    AND step = (SELECT coalesce(max(id), 0) FROM migrator.step)
    AND heads = (SELECT array_agg(version_num::text ORDER BY version_num) FROM {{table}})
    AND (SELECT max(version) FROM migrator.ledger) >= %(ledger)s
@@ -53,6 +58,13 @@ SELECT 'upgrade', 'migrator', %(commit)s, %(version)s, %(host)s, %(run_id)s, clo
                      AND EXISTS (SELECT FROM migrator.instance j WHERE j.seen > i.seen))
    AND 1 = (SELECT count(*) FROM pg_catalog.pg_class WHERE relname = 'alembic_version')
    AND rights = {state.RIGHTS.format(path="current_setting('search_path')")}
+), expected AS (
+UPDATE migrator.release SET recorded = clock_timestamp(), commit = %(commit)s
+ WHERE digest = %(models)s AND broken_by IS NULL AND EXISTS (SELECT FROM asked)
+)
+INSERT INTO migrator.run (verb, road, commit, version, host, run_id, finished, outcome, from_heads, to_heads)
+SELECT 'upgrade', 'migrator', %(commit)s, %(version)s, %(host)s, %(run_id)s, clock_timestamp(), 'done', heads, heads
+  FROM asked
 RETURNING id"""  # noqa: S608 - our own text
 _TABLES = ("migrator.alembic_version", "public.alembic_version")
 
@@ -143,7 +155,8 @@ def _stop(number: int, _frame: object) -> None:
 
 def _is_done(url: str, row: dict[str, object]) -> bool:
     """Ask the database; whatever goes wrong is for the whole way to find and to explain."""
-    if not _URL.fullmatch(url):
+    must_be_private = bool(os.environ.get("MIGRATOR_REQUIRE_TLS"))
+    if not _URL.fullmatch(url) or ("sslmode" in url and must_be_private):
         return False
     import psycopg2  # noqa: PLC0415 - a usage error needs no driver
     import psycopg2.errors  # noqa: PLC0415
@@ -151,11 +164,16 @@ def _is_done(url: str, row: dict[str, object]) -> bool:
     name = re.sub(r"[^\w.+/-]", "_", f"migrator/{row['commit']}"[:63], flags=re.ASCII)
     # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
     extra = {} if "gssencmode" in url else {"gssencmode": "disable"}
+    if must_be_private and "PGSSLMODE" not in os.environ:
+        extra["sslmode"] = "require"
     try:
         connection = psycopg2.connect(
             "postgresql" + url[url.index("://") :], connect_timeout=CONNECT_TIMEOUT_S, application_name=name, **extra
         )
         connection.autocommit = True
+        if not _is_private(connection, must_be=must_be_private):
+            return False
+        row["pid"] = connection.info.backend_pid  # through a pooler, libpq knows only the pooler's own number
         cursor = connection.cursor()
         for table in _TABLES:
             try:
@@ -166,6 +184,17 @@ def _is_done(url: str, row: dict[str, object]) -> bool:
     except psycopg2.Error:
         return False
     return False
+
+
+def _is_private(connection: "psycopg2.extensions.connection", *, must_be: bool) -> bool:
+    """Tell whether nothing needs to be said about who might listen in: the whole way has words for the rest."""
+    host = connection.info.host or ""
+    if connection.info.ssl_in_use or host.startswith(("/", "@")) or host in ("", "localhost", "127.0.0.1", "::1"):
+        return True
+    if must_be or "." in host or ":" in host:
+        return False
+    with socket.socket(fileno=os.dup(connection.fileno())) as copy:  # a name of a private network, as compose has them
+        return _PRIVATE.match(str(copy.getpeername()[0])) is not None
 
 
 def _say(text: str) -> int:
