@@ -1,9 +1,7 @@
-"""Rig: what the engine's tests work with: small Alembic projects, the command line in this process or in one of its own,
-and clients that hold locks."""
+"""Rig: small Alembic projects, the command line in this process or in one of its own, and clients that hold locks."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import json
@@ -21,7 +19,7 @@ import psycopg2
 from alembic import command
 from alembic.config import Config
 
-from migrator import cli, settings
+from migrator import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
@@ -253,35 +251,3 @@ def call(arguments, environment, capsys, monkeypatch):
         code = cli.main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
     return Result(code, captured.out, captured.err)
-
-
-class Server:
-    """Nothing: a port that nobody listens on."""
-
-    NOBODY = "postgresql://somebody:{password}@127.0.0.1:1/nowhere"
-
-
-def names_of_flags():
-    """Every setting's flag and variable."""
-    return [(option.flag, option.variable) for option in settings.OPTIONS]
-
-
-@contextlib.contextmanager
-def in_thread(function):
-    """Run a function beside the block; its error, if it raised one, at the end."""
-    failed = []
-
-    def guarded():
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - handed over to the test
-            failed.append(error)
-
-    thread = threading.Thread(target=guarded, daemon=True)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        thread.join(SECONDS)
-        if failed:
-            raise failed[0]

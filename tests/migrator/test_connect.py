@@ -146,7 +146,7 @@ def test_limits_that_the_database_sets_for_everybody_do_not_reach_it(run, projec
 
 @pytest.mark.slow
 def test_a_replica_is_refused(run, project, tmp_path_factory, request):
-    """A real server in recovery: it would fail at the first write, long after it was asked."""
+    """A real server in recovery: it would fail only at the first write."""
     import tempfile  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 

@@ -1,4 +1,5 @@
 """`--config`: projects that nobody here wrote."""
+# ruff: noqa: E501 - SQL and messages as they are
 
 import re
 

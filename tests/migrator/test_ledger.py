@@ -1,4 +1,5 @@
 """Ledger: what it shows of every run, that it is never half true, and that it meets databases of any past."""
+# ruff: noqa: E501 - SQL and messages as they are
 
 import signal
 import socket

@@ -1,4 +1,5 @@
 """Revisions that leave the transaction: marked, resumed where they were cut off, each statement done exactly once."""
+# ruff: noqa: E501 - SQL and messages as they are
 
 import signal
 

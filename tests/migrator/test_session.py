@@ -1,4 +1,5 @@
 """The limits of the runner: in force in every revision, whatever an earlier one or a rollback did to them."""
+# ruff: noqa: E501 - SQL and messages as they are
 
 import pytest
 
