@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import uuid
 
 import psycopg2
@@ -85,6 +87,20 @@ def test_a_deployment_of_the_same_release_once_more_makes_it_expected_again(migr
     assert first.migrator(migrated, "upgrade").code == 0
     done = without_phone.migrator(migrated, "upgrade", "--retention", "1h")
     assert "deferred   drop_phone" in done.out
+
+
+def test_a_deployment_that_has_nothing_to_do_makes_its_release_expected_too(migrated, first, tmp_path):
+    image = written(first, tmp_path / "image", commit="5555555eeeeeee")
+    compiled = [sys.executable, "-m", "migrator.manifest"]
+    subprocess.run(compiled, cwd=image.directory, env=image.environment(migrated.of_migrator()), check=True)
+    report(migrated, digest_of(migrated), age="1 day")
+    # The first run notes what it leaves behind; the second one finds it so, and has no need of the whole program.
+    for whole in (True, False):
+        migrated.rows("UPDATE migrator.release SET recorded = now() - interval '1 day', commit = ''")
+        done = image.migrator(migrated, "upgrade", MIGRATOR_SHADOW_URL="", PYTHONPROFILEIMPORTTIME="1")
+        assert (done.code, "migrator.cli" in done.err) == (0, whole), done.out + done.err
+        expected = "SELECT commit, now() - recorded < interval '1 min' FROM migrator.release"
+        assert migrated.rows(expected) == [("5555555eeeeeee", True)]
 
 
 def test_a_release_that_reports_and_was_never_recorded_needs_the_schema_it_runs_on(migrated, without_phone):
