@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from migrator import environment
 from migrator.backfill import declare, needs, progress, store  # noqa: F401 - declare registers op.backfill
 from migrator.backfill.worker import Worker
 from migrator.clock import Deadline
@@ -41,12 +42,14 @@ class Backfills:
     def __init__(self, means: Means, project: Project) -> None:
         """Take the means of the run."""
         self._means, self._project = means, project
-        self.done: list[str] = []
+        self._tried: set[str] = set()
 
     def before(self, step: Step) -> None:
         """Finish what the step needs finished, where there is time; else raise Deferred with the reason."""
         unfinished = [item for item in store.every(self._means.control) if item.unfinished]
-        for item in needs.of(self._project, step, unfinished):
+        with environment.aside():
+            needed = needs.of(self._project, step, unfinished)
+        for item in needed:
             self._try(item)
             now = store.one(self._means.control, item.name)
             if now is not None and now.unfinished:
@@ -73,18 +76,20 @@ class Backfills:
                     )
 
     def _try(self, item: Backfill) -> None:
+        """Work on one, once in a run: what it did not get done in its share of the time is for another run."""
         means = self._means
+        if item.name in self._tried:
+            return
+        self._tried.add(item.name)
         if item.state == "paused":
             means.tell(progress.line(item))
             return
         own = dataclasses.replace(means, deadline=Deadline(means.deadline.now() + means.deadline.left() * SHARE))
         worker = Worker(own, item, enough=_will_not_do(own.deadline))
-        state = worker.run()
+        worker.run()
         now = store.one(means.control, item.name)
         if now is not None:
             means.tell(progress.line(now))
-        if state == "done":
-            self.done.append(item.name)
 
 
 def _will_not_do(deadline: Deadline) -> Any:

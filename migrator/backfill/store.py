@@ -23,13 +23,15 @@ _ALL = """
 SELECT b.name, b.revision, b.namespace, b.relation, b.assignments, b.predicate, b.search_path, b.batch_size,
        b.before_serving, b.on_error, b.state, b.note, b.estimate, b.declared, b.started, b.finished,
        coalesce(r.rows, 0)::bigint, coalesce(r.seen, 0)::bigint, coalesce(r.batches, 0)::bigint,
+       coalesce(r.walked, false),
        (SELECT count(*) FROM migrator.backfill_aside a WHERE a.backfill = b.name),
        coalesce(w.number, 0), coalesce(w.rate, 0)::float8, w.last_key, w.ends, w.note
   FROM migrator.backfill b
-  LEFT JOIN LATERAL (SELECT sum(rows) AS rows, sum(seen) AS seen, sum(batches) AS batches
+  LEFT JOIN LATERAL (SELECT sum(rows) AS rows, sum(seen) AS seen, sum(batches) AS batches,
+                            bool_and(done OR kind = 'final') AS walked
                        FROM migrator.backfill_range r WHERE r.backfill = b.name) r ON true
   LEFT JOIN LATERAL (SELECT count(*) AS number, sum(w.rate) AS rate, max(w.ends) AS ends,
-                            (array_agg(w.last_key ORDER BY w.seen DESC))[1] AS last_key, max(w.note) AS note
+                            (array_agg(to_json(w.last_key) ORDER BY w.seen DESC))[1] AS last_key, max(w.note) AS note
                        FROM migrator.backfill_worker w JOIN pg_stat_activity a
                          ON a.pid = w.pid AND a.backend_start = w.backend_start WHERE w.backfill = b.name) w ON true
  WHERE b.revision IS NOT NULL ORDER BY b.declared, b.name"""
@@ -75,6 +77,7 @@ class Backfill:
     rows: int
     seen: int
     batches: int
+    walked: bool
     aside: int
     workers: int
     rate: float
@@ -87,6 +90,8 @@ class Backfill:
         """Return how much of the table is walked, 0 to 1; None where nobody knows."""
         if self.state == "done":
             return 1.0
+        if self.walked:
+            return 0.999
         return min(0.999, self.seen / self.estimate) if self.estimate else None
 
     @property
@@ -234,7 +239,7 @@ def note(control: Control, worker: str, text: str | None) -> None:
 
 def _made(row: tuple[Any, ...]) -> Backfill:
     values = list(row)
-    values[22] = _key(values[22])
+    values[23] = _key(values[23])
     return Backfill(*values)
 
 

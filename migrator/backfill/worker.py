@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TARGET_MS = 50
 LOOK_EVERY_S = 1.0
 MISS_S = (0.02, 1.0)  # the first and the longest pause after a batch that met somebody's lock
+TELL_MISSES = 4
 IDLE_S = 0.1
 FINAL_ROUNDS = 20
 MOST_ASIDE = 1000
@@ -144,8 +145,8 @@ class _Round:
                     self._after(done)
 
     def _after(self, done: Done) -> None:
-        self.misses = 0
         batches = self.batches
+        self.misses = self.misses if done.kind == "final" and not done.rows else 0
         if done.kind == "walk":
             batches.skip_locked = False
             if batches.limit is None:
@@ -237,7 +238,7 @@ class _Round:
     def _pause_for_lock(self) -> None:
         self.misses += 1
         seconds = min(MISS_S[1], MISS_S[0] * 2 ** min(self.misses, 10))
-        if seconds == MISS_S[1]:
+        if self.misses >= TELL_MISSES:
             self._say(f"others hold rows or the table: {self._holder()}")
         self.means.interrupt.sleep(seconds)
 

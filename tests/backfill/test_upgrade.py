@@ -1,13 +1,136 @@
-"""Backfills in `upgrade`: a short one is done, a long one holds back what needs it."""
+"""Backfills in `upgrade`: a short one is done in it, a long one holds back what needs it."""
+
+import pytest
+
+from tests.backfill.conftest import FILL
+
+NOT_NULL = "ALTER TABLE people ALTER COLUMN handle SET NOT NULL"
+# Nobody reports here: what an unknown app may need is not the point.
+ALONE = {"MIGRATOR_NO_UNKNOWN_RELEASE": "yes"}
+SHORT = {"MIGRATOR_DEADLINE": "2s", **ALONE}
+
+
+@pytest.fixture
+def held(client):
+    """A row that somebody holds, so that no backfill of the table ends."""
+    somebody = client("the holder")
+    return lambda: somebody.run("SELECT 1 FROM people WHERE id = 7 FOR UPDATE") and somebody
 
 
 def test_a_short_backfill_is_done_by_the_upgrade_that_declares_it(people, run, db):
     project = people(2500)
     done = run("upgrade", project=project)
     assert done.code == 0, done.text
-    assert db.rows("SELECT count(*), count(handle), count(*) FILTER (WHERE handle = lower(name)) FROM people") == [
-        (2500, 2500, 2500)
-    ]
+    assert db.rows("SELECT count(*), count(*) FILTER (WHERE handle = lower(name)) FROM people") == [(2500, 2500)]
     assert "backfill   people_handle   done   100 % of about" in done.out
     assert db.rows("SELECT name, revision, state FROM migrator.backfill") == [("people_handle", "b2", "done")]
     assert db.one("SELECT sum(rows) FROM migrator.backfill_range") == 2500
+
+
+def test_what_needs_an_unfinished_backfill_is_deferred_with_the_reason_and_applied_once_it_is_done(
+    people, run, db, held
+):
+    project = people(500)
+    assert run("upgrade", "a1", project=project).code == 0
+    project.sql("c3", NOT_NULL)
+    somebody = held()
+    first = run("upgrade", "--json", project=project, **SHORT)
+    assert (first.code, first.json["outcome"]) == (0, "deferred"), first.text
+    assert (first.json["deferred"], first.json["waits_for_backfill"]) == (["c3"], "people_handle")
+    assert "c3 waits for backfill people_handle (running, 99 % done)" in db.one("SELECT reason FROM migrator.deferred")
+    assert db.one("SELECT count(*) FROM people WHERE handle IS NULL") == 1
+    somebody.close()
+    assert run("backfill", project=project).last == "done: nothing is left to do (safe to run again)"
+    second = run("upgrade", project=project, **ALONE)
+    assert second.last == "done: 1 applied, the database is at c3 (safe to run again)"
+
+
+def test_a_revision_that_an_unfinished_backfill_means_nothing_to_is_not_held_back(people, run, db, held):
+    project = people(500)
+    assert run("upgrade", "a1", project=project).code == 0
+    somebody = held()
+    assert run("upgrade", project=project, **SHORT).code == 0
+    somebody.close()
+    assert run("backfill", "pause", project=project).code == 0
+    project.sql("c3", "ALTER TABLE people ADD COLUMN n int; CREATE TABLE other (id int)")
+    project.sql("d4", "ALTER TABLE people ADD CONSTRAINT c CHECK (handle IS NOT NULL) NOT VALID")
+    project.sql("e5", "ALTER TABLE people VALIDATE CONSTRAINT c")
+    done = run("upgrade", "--json", project=project, **ALONE)
+    assert done.code == 0, done.text
+    assert ([item["revision"] for item in done.json["applied"]], done.json["deferred"]) == (["c3", "d4"], ["e5"])
+    assert "e5 waits for backfill people_handle (paused, 99 % done: paused by an operator)" in db.one(
+        "SELECT reason FROM migrator.deferred"
+    )
+
+
+def test_a_revision_can_say_that_it_needs_a_backfill_of_another_table(people, run, held):
+    project = people(500)
+    assert run("upgrade", "a1", project=project).code == 0
+    project.revision("c3", 'op.needs_backfill("people_handle"); op.execute("CREATE TABLE other (id int)")')
+    held()
+    assert run("upgrade", "--json", project=project, **SHORT).json["deferred"] == ["c3"]
+
+
+def test_a_release_that_needs_a_backfill_is_not_served_before_it_is_finished(people, run, held):
+    project = people(500, FILL.replace(")", ") ", 1).replace('where="', 'before_serving=True, where="'))
+    assert run("upgrade", "a1", project=project).code == 0
+    somebody = held()
+    first = run("upgrade", project=project, **SHORT)
+    assert first.code == 3, first.text
+    assert "this release is not served before the end of backfill people_handle (running, 99 % done)" in first.last
+    assert "safe to run again as it is" in first.last
+    somebody.close()
+    assert run("upgrade", project=project).code == 0
+
+
+def test_a_failing_backfill_does_not_take_back_its_revision_and_says_so(people, run, db):
+    project = people(10, """op.backfill("people", set={"handle": "(1 / (id - 5))::text"}, where="handle IS NULL")""")
+    done = run("upgrade", project=project)
+    assert done.code == 4
+    assert done.last.startswith("failed: backfill people_handle stopped: people id=5: division by zero; 2 applied")
+    assert db.rows("SELECT state, note FROM migrator.backfill") == [("failed", "people id=5: division by zero")]
+
+
+def test_a_downgrade_ends_the_backfill_and_an_upgrade_declares_it_anew(people, run, db):
+    project = people(50)
+    assert run("upgrade", project=project).code == 0
+    assert run("downgrade", "a1", project=project).code == 0
+    assert db.rows("SELECT state FROM migrator.backfill") == [("reverted",)]
+    db.rows("UPDATE people SET handle = NULL")
+    assert run("upgrade", project=project).code == 0
+    assert db.one("SELECT count(*) FROM people WHERE handle IS NULL") == 0
+
+
+def test_sql_shows_the_one_statement_it_stands_for(people, run):
+    where = """ "a::text ~ ':x' AND b LIKE '50%'" """
+    project = people(10, f'op.backfill("people", set={{"handle": sa.func.lower(sa.column("name"))}}, where={where})')
+    done = run("sql", "a1:b2", project=project)
+    assert "-- backfill people_handle: `migrator upgrade` and `migrator backfill` do this in batches by key" in done.out
+    assert """UPDATE "people" SET "handle" = lower(name) WHERE a::text ~ ':x' AND b LIKE '50%';""" in done.out
+
+
+@pytest.mark.parametrize(
+    ("fill", "says"),
+    [
+        ("""op.backfill("nobody", set={"a": "1"}, where="a IS NULL")""", "there is no table nobody to backfill"),
+        ("""op.backfill("people", set={"id": "1"}, where="id = 2")""", "would set id, the key it is walked by"),
+        ("""op.backfill("people", set={}, where="true")""", "sets nothing"),
+        ("""op.backfill("people", set={"handle": "1"}, where="x", on_error="go on")""", "on_error is 'go on'"),
+        ("""op.backfill("people", set={"handle": "nam"}, where="handle IS NULL")""", 'column "nam" does not exist'),
+    ],
+)
+def test_a_declaration_that_cannot_work_stops_its_revision(people, run, db, fill, says):
+    project = people(10, fill)
+    done = run("upgrade", project=project)
+    assert done.code in (1, 4), done.text
+    assert says in done.last
+    assert db.one("SELECT count(*) FROM migrator.backfill") == 0
+
+
+def test_without_the_ledger_the_change_is_made_at_once(people, run, db, server):
+    """As on the copy of the schema that a revision is tried on."""
+    project = people(10)
+    project.outside("c3", "UPDATE people SET handle = upper(handle)")
+    done = run("upgrade", project=project)
+    assert done.code == 0, done.text
+    assert db.one("SELECT count(*) FROM people WHERE handle LIKE 'NAME%%'") == 10
