@@ -296,6 +296,7 @@ def test_rights_that_were_lost_are_granted_again(copy, execute):
         {"MIGRATOR_WAIT": "1s", "MIGRATOR_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"},
         {"MIGRATOR_DATABASE_URL": "postgresql://a:b@c@127.0.0.1/x"},
         {"MIGRATOR_DATABASE_URL": ""},
+        {"MIGRATOR_REQUIRE_TLS": "yes", "MIGRATOR_DATABASE_URL": "postgresql://a@192.0.2.1/x?sslmode=prefer"},
     ],
 )
 def test_wrong_settings_get_the_same_answer(copy, variables):
