@@ -15,6 +15,7 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
+from migrator import pooler, tls
 from migrator.errors import Busy, Interrupted, MigratorError, Refused, Unreachable, Usage
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ _FINAL = (
     (r"invalid \w+ value|unrecognized configuration parameter|invalid value for parameter",
      "the URL holds an option that PostgreSQL does not know", "check what follows the ? in the URL"),
     (r"root certificate file|certificate verify failed|does not match host name",
-     "the server's certificate is not trusted", "check sslmode and sslrootcert in the URL"),
+     "the server's certificate is not trusted", "check MIGRATOR_TLS_CA, or sslmode and sslrootcert in the URL"),
+    (r"server does not support SSL", "the server takes no encrypted connections, and one is required",
+     "switch TLS on there, or take MIGRATOR_REQUIRE_TLS or sslmode away"),
 )  # fmt: skip
 
 
@@ -219,13 +222,19 @@ def lost(where: Address) -> Unreachable:
 def control(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> Control:
     """Return the run's control connection to a database that may be changed; raise Usage, Refused or Unreachable."""
     where = address(settings.database_url, settings.url_source)
+    tls.insist(where, settings)
+    pooler.look_at(where)
     try:
         raw = wait(where, deadline.sooner(settings.wait_ms), interrupt, tell)
     except Interrupted as error:
         raise Interrupted(error.code - 128, "stopped while waiting for the database; nothing was changed") from None
+    except Unreachable as error:
+        error.cure = pooler.advice(where) or error.cure
+        raise
     connection = Control(raw, where)
     try:
         _look(connection, settings)
+        _look_between(connection, settings, tell)
     except MigratorError:
         connection.close()
         raise
@@ -246,6 +255,19 @@ def _look(connection: Control, settings: Settings) -> None:
     if read_only:
         raise Refused(f"{connection.where.shown} is set read-only", "unset default_transaction_read_only for this role")
     connection.rows(limits(settings, connection.server_version, "10s") + " SET search_path = pg_catalog;")
+
+
+def _look_between(connection: Control, settings: Settings, tell: Callable[[str], None]) -> None:
+    """Refuse what stands between us and the server: a pooler that keeps no session, a network that others hear."""
+    protection, is_worth_a_word = tls.verdict(connection.raw)
+    if is_worth_a_word and settings.require_tls:
+        raise Refused(
+            f"the connection to {connection.where.shown} is {protection}",
+            "write sslmode=verify-full into the URL (MIGRATOR_REQUIRE_TLS is on)",
+        )
+    if is_worth_a_word:
+        tell(f"warning    the connection to {connection.where.shown} is {protection}; MIGRATOR_TLS_CA makes it safe")
+    pooler.verdict(connection, lambda: open_connection(connection.where, CONNECT_TIMEOUT_S))
 
 
 def limits(settings: Settings, server_version: int, statement_timeout: str | None = None) -> str:
@@ -276,6 +298,8 @@ SELECT set_config('search_path', coalesce(string_agg(part, ',' ORDER BY place), 
 def migrating_engine(where: Address, settings: Settings) -> Any:
     """Return a SQLAlchemy engine whose connections carry the limits and end with their use."""
     import sqlalchemy as sa  # noqa: PLC0415 - a run with nothing to do never needs it
+
+    tls.insist(where, settings)
 
     def connect() -> psycopg2.extensions.connection:
         try:

@@ -71,6 +71,8 @@ OPTIONS = (
     Option("no_unknown_release", "", "an app that never reported is not taken to be live", "switch"),
     Option("strict", "", "what may break a live release counts as if it did", "switch"),
     Option("ignore_live_releases", "", "apply what breaks live releases; takes the reason, which the ledger keeps"),
+    Option("tls_ca", "", "a PEM file of the authorities to trust; the server's certificate is then checked"),
+    Option("require_tls", "", "refuse a connection that is not encrypted", "switch"),
     Option("commit", "", "the commit of this release; default: the one baked into the image"),
 )
 
@@ -95,6 +97,8 @@ class Settings:
     no_unknown_release: bool = False
     strict: bool = False
     ignore_live_releases: str = ""
+    tls_ca: str = ""
+    require_tls: bool = False
     commit: str = "unknown"
     run_id: str = ""  # the name the caller gave this run; `upgrade` sets it
 

