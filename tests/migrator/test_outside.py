@@ -122,6 +122,25 @@ def test_an_update_in_a_block_that_committed_before_the_kill_is_not_done_twice(p
     assert db.rows("SELECT n FROM u") == [(1,)]
 
 
+@pytest.mark.parametrize("done", ["it was", "it was not", "it was cut off"])
+def test_an_index_of_which_nobody_knows_whether_it_was_built_is_there_once(done, project, run, db):
+    a_table(db)
+    db.rows("CREATE TABLE gate (n int)")
+    project.outside("a1", CIC, "SELECT 1/(SELECT count(*) FROM gate)::int")
+    assert run("upgrade", project=project).code == 4
+    # As a kill leaves it between the statement and the ledger's word on it.
+    db.rows("UPDATE migrator.step SET uncertain = true")
+    if done == "it was not":
+        db.rows("DROP INDEX ix")
+    if done == "it was cut off":
+        db.rows("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix'::regclass")
+    db.rows("INSERT INTO gate VALUES (1)")
+    again = run("upgrade", project=project)
+    assert again.code == 0, again.text
+    assert validity(db) == [True]
+    assert db.rows("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass") == [(1,)]
+
+
 def test_rows_of_a_statement_in_a_block_reach_the_revision(project, run, db):
     db.rows("CREATE TABLE u (n int); INSERT INTO u VALUES (0)")
     project.revision(
