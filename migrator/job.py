@@ -113,6 +113,10 @@ class Job:
         """Refuse, rather than defer, a step whose statements outside a transaction have been done already."""
         entry = ledger.entry(self.means.control, deferred.step.revision)
         if entry and entry.state == "started" and deferred.objections:
+            digests = [objection.release.digest for objection in deferred.objections if objection.release.recorded]
+            # Its rollback took the mark along, and the gate must not let them in.
+            releases.mark_broken(self.context.connection, digests, deferred.step.revision)
+            self.context.connection.commit()
             raise Refused(
                 f"{deferred.step.label} ran outside a transaction, stays, and breaks {deferred.objections[0].release}: "
                 f"{deferred.objections[0].needs[0]}",

@@ -205,6 +205,38 @@ def test_a_deferred_revision_that_a_later_release_left_out_is_forgotten(migrated
     assert deferred(migrated) == []
 
 
+@pytest.fixture
+def outside(first, tmp_path):
+    """A release that drops users.phone_number outside of a transaction."""
+    drop = "with op.get_context().autocommit_block():\n    op.execute('ALTER TABLE users DROP COLUMN phone_number')"
+    return written(first, tmp_path / "next", ("outside", drop), models=[(PHONE, "")])
+
+
+def test_what_cannot_be_rolled_back_is_deferred_before_it_runs_where_a_copy_can_be_made(server, migrated, outside):
+    server.execute("ALTER ROLE {} CREATEDB", migrated.owner)
+    try:
+        report(migrated, digest_of(migrated))
+        done = outside.migrator(migrated, "upgrade")
+    finally:
+        server.execute("ALTER ROLE {} NOCREATEDB", migrated.owner)
+    assert (done.code, "deferred   outside" in done.out) == (0, True), done.out + done.err
+    assert "phone_number" in columns(migrated)
+    assert migrated.rows("SELECT broken_by FROM migrator.release WHERE commit LIKE '1111111%%'") == [(None,)]
+
+
+def test_what_was_done_outside_a_transaction_and_breaks_a_live_release_is_said_and_marked(migrated, first, outside):
+    report(migrated, digest_of(migrated))
+    done = outside.migrator(migrated, "upgrade")
+    assert done.code == 1
+    assert "unchecked  outside   it cannot be rolled back, and is checked after it ran: permission denied" in done.out
+    assert "outside ran outside a transaction, stays, and breaks release 1111111aaaaa (1 instance since" in done.last
+    gate = first.gate(migrated)
+    assert (gate.code, "revision outside changed the schema" in gate.last) == (1, True)
+    again = outside.migrator(migrated, "upgrade")
+    assert again.code == 0, again.out + again.err
+    assert outside.gate(migrated).code == 0
+
+
 @pytest.mark.parametrize(
     ("contract", "says"),
     [
