@@ -11,6 +11,7 @@ from migrator import (
     contract,
     dry_run,
     environment,
+    exposure,
     grants,
     ledger,
     manifest,
@@ -75,7 +76,7 @@ class Job:
         applier = Applier(self.context, self.means, self.arguments)
         try:
             guard, backfills = self._guard(), during.Backfills(self.means, self.project)
-            applier.checks += [guard.check, during.record]
+            applier.checks += [guard.check, during.record, *exposure.watch(self.means.control, self.means.settings)]
             for step in tuple(outcome.pending):
                 backfills.before(step)
                 self._foresee(guard, step)
@@ -163,6 +164,8 @@ class Job:
             releases.expect(control, digest, self.means.settings.commit)
             return
         grants.keep(self.means)
+        if self.verb == "upgrade":
+            exposure.require_none(control, self.means.settings)
         releases.tidy(control)
         if self.means.settings.is_own_project:  # the only one that has a manifest to compare with
             seals = plan.seals(self.project.script, self.outcome.heads_after)

@@ -71,6 +71,7 @@ OPTIONS = (
     Option("no_unknown_release", "", "an app that never reported is not taken to be live", "switch"),
     Option("strict", "", "what may break a live release counts as if it did", "switch"),
     Option("ignore_live_releases", "", "apply what breaks live releases; takes the reason, which the ledger keeps"),
+    Option("exposed_schemas", "public", "schemas that a Data API serves, by commas; none: it is off"),
     Option("tls_ca", "", "a PEM file of the authorities to trust; the server's certificate is then checked"),
     Option("require_tls", "", "refuse a connection that is not encrypted", "switch"),
     Option("commit", "", "the commit of this release; default: the one baked into the image"),
@@ -97,6 +98,7 @@ class Settings:
     no_unknown_release: bool = False
     strict: bool = False
     ignore_live_releases: str = ""
+    exposed_schemas: str = "public"
     tls_ca: str = ""
     require_tls: bool = False
     commit: str = "unknown"

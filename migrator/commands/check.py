@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from migrator import environment, grants, ledger, models_copy, plan, road, run, shadow
+from migrator import environment, exposure, grants, ledger, models_copy, plan, road, run, shadow
 from migrator.errors import EXIT_DONE, Refused
 from migrator.report import Report
 
@@ -53,10 +53,14 @@ def _database(settings: Settings, project: Project, report: Report) -> list[str]
         report.line("checked    the seals of what is applied")
         role = grants.present_role(means)
         found = grants.excess(means.control, role) if role else []
+        public = exposure.find(means.control.rows, settings)
+    report.line("checked    that no table is open to everybody through a Data API")
     report.line(
         f"checked    the rights of {role}" if role else "unchecked  the rights of the app's role: it is not here"
     )
-    return [f"the app's role {role} {may}: {cure}" for may, cure in found]
+    return [f"the app's role {role} {may}: {cure}" for may, cure in found] + [
+        f"{item}; {exposure.refusal((item,), '').cure}" for item in public
+    ]
 
 
 def _drift(settings: Settings, project: Project) -> list[str]:
