@@ -31,3 +31,11 @@ def test_release_1_goes_on_and_nothing_is_lost_when_release_2_fails_after_its_mi
     assert tale.place.rows("SELECT broken_by FROM migrator.release") == [(None,), (None,)]
     held_back = tale.place.rows("SELECT reason FROM migrator.deferred")
     assert [DROP in reason for (reason,) in held_back] == [True]
+
+
+def test_without_the_guard_the_same_deploy_fails_requests(tale, first, second):
+    with begun(tale, first) as load:
+        tale.migrate(second, "--ignore-live-releases", "to see what the guard is for")
+        load.go_on()
+    assert load.failures
+    assert {"name", "phone_number"}.isdisjoint(tale.columns())
