@@ -63,6 +63,7 @@ class _Tries:
     waited_s: float = 0.0
     start: float = field(default_factory=time.monotonic)
     vacuums: list[int] = field(default_factory=list)  # tables whose autovacuum is pushed aside first
+    blocked: Blocked | None = None  # what was last seen in the way
     execution: Execution | None = None
     applied: Applied | None = None
 
@@ -109,6 +110,7 @@ class Applier:
             try:
                 return self._try(tries)
             except _Missed:
+                tries.blocked = self._watch.blocked or tries.blocked
                 if not _only_vacuum(self._watch.blocked, tries):
                     waiting.until_clear(self._watch.blocked, step.label, tries.start)
                 tries.wait_ms = min(tries.wait_ms * 2, means.settings.lock_timeout_ms)
@@ -198,7 +200,8 @@ class Applier:
         if state in {LOCK_NOT_AVAILABLE, DEADLOCK}:
             return _Missed()
         if state == CANCELED and (self._watch.hit_deadline or self._means.deadline.passed):
-            seen = f", when it waited for {self._watch.blocked}" if self._watch.blocked else ""
+            blocked = self._watch.blocked or (self._tries and self._tries.blocked)
+            seen = f", when it waited for {blocked}" if blocked else ""
             return Busy(f"{step.label}: cancelled at the deadline{seen}", "give the run more time with --deadline")
         if self._session.is_lost:
             return connect.lost(self._means.control.where)
