@@ -234,7 +234,7 @@ def test_a_blocking_statement_in_a_block_has_the_lock_timeout_of_a_try(project, 
     project.outside("a1", CIC, "ALTER TABLE t ADD COLUMN b int")
     reader = client("a reader")
     reader.run("SELECT count(*) FROM t")
-    done = run("upgrade", project=project, MIGRATOR_DEADLINE="1s")
+    done = run("upgrade", project=project, MIGRATOR_DEADLINE="6s")
     assert done.code == 3, done.text
     assert f"t (AccessExclusiveLock), held by pid {reader.pid} (a reader, idle in transaction" in done.last
     assert validity(db) == [True]
