@@ -40,6 +40,18 @@ story: .venv/ready ## Show two deploys under load, step by step, on a database o
 test: .venv/ready ## Run the tests on a real PostgreSQL (args="-k name" narrows them)
 	@exec $(PY) -m pytest $(args)
 
+.PHONY: rehearse
+rehearse: .venv/ready ## Rehearse the pending revisions on a throw-away PostgreSQL (args="--from REV --html FILE")
+	@exec $(PY) -m migrator rehearse $(args)
+
+.PHONY: rules
+rules: .venv/ready ## Write docs/rules.md from the rules of the rehearsal
+	@exec $(PY) -m migrator.rehearsal.formats.rules
+
+.PHONY: bench-rules
+bench-rules: .venv/ready ## Compare the rehearsal's findings, squawk's, and what a server does, on a table of statements
+	@exec $(PY) -m benchmarks.rules
+
 .PHONY: check
 check: .venv/ready ## Lint, format check and declared layers
 	@$(PY) -m ruff check .

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from migrator.connect import Control
     from migrator.rehearsal.snapshot import State
 
-LOOK_EVERY_S = 0.0005
 LONGEST_SQL = 4000
 _DATA = {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 
@@ -180,15 +179,18 @@ class Observer:
     def _sampled(self, pid: int) -> Iterator[set[tuple[int, str]]]:
         """Collect the locks of a session, from beside it, while the block runs."""
         found: set[tuple[int, str]] = set()
-        over = threading.Event()
+        over, ready = threading.Event(), threading.Event()
 
         def look() -> None:
             with contextlib.suppress(Exception), self._beside.raw.cursor() as cursor:
-                while not over.wait(LOOK_EVERY_S):
+                while not over.is_set():  # without a pause: some are over within a millisecond
                     found.update(snapshot.locks_of(cursor, pid))
+                    ready.set()
+            ready.set()
 
         thread = threading.Thread(target=look, daemon=True, name="observe")
         thread.start()
+        ready.wait()
         try:
             yield found
         finally:
@@ -199,7 +201,7 @@ class Observer:
         self, sql: str, began: float, took: float, outside: bool, before: State, after: State,
         notices: tuple[str, ...], held: frozenset[tuple[int, str]], taken: frozenset[tuple[int, str]],
     ) -> None:  # fmt: skip
-        catalogs = (after.catalog, before.catalog)
+        catalogs = (before.catalog, after.catalog)  # a table that is renamed: clients know the name before
         self.touched |= {oid for oid, _ in held} & (before.catalog.tables() | after.catalog.tables())
         read = _grown(before, after, 0)
         self.observations.append(Observation(

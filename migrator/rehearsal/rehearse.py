@@ -84,9 +84,10 @@ def run(settings: Settings, options: Options, tell: Callable[[str], None]) -> Re
         with contextlib.ExitStack() as copies:
             fresh = copies.enter_context(base.copied()) if options.load else None
             rehearsed = Walk(base, deadline).all(list(chosen.scripts))
-            counts = {one.table: one.rows for one in filled}
+            # A table that would not be filled is taken to hold rows: production's does.
+            counts = {one.table: max(one.rows, 1 if one.why else 0) for one in filled}
             found = tuple(finding for one in rehearsed for finding in findings.judge(one, counts))
-            loads = load.measure(fresh, rehearsed, counts, options, deadline, tell) if fresh else ()
+            loads = load.measure(fresh, rehearsed, options, deadline, tell) if fresh else ()
         opinions = second.ask(rehearsed, found) if options.opinion else ()
         reached = {one.revision for one in rehearsed}
         return Rehearsal(

@@ -44,6 +44,8 @@ UNION ALL
 SELECT replace(pg_get_expr(k.conbin, 0), 'VALUE', quote_ident(a.attname)), array[a.attnum]
   FROM pg_attribute a JOIN pg_constraint k ON k.contypid = a.atttypid AND k.contype = 'c' WHERE a.attrelid = %s"""
 
+_NUMBER = "generate_series(%(number)s, %(number)s)"
+
 
 @dataclass(frozen=True)
 class Filled:
@@ -141,27 +143,40 @@ def _fill(connection: Any, table: _Table, count: int) -> Filled:
     return Filled(table.name.removeprefix("public."), rows, why)
 
 
+def insert_one(cursor: Any, oid: int) -> str | None:
+    """Return an INSERT of one made-up row, whose number is the parameter `number`; None where none can be made up."""
+    table = _with_parents(cursor, {oid})[oid]
+    try:
+        return _insert(cursor, table, 1).replace("%", "%%").replace("generate_series(1, 2)", _NUMBER).replace(
+            "generate_series(1, 1)", _NUMBER
+        )  # fmt: skip
+    except (psycopg2.Error, values.NoValue):
+        cursor.connection.rollback()
+        return None
+
+
 def _insert(cursor: Any, table: _Table, count: int) -> str:
     """Return the INSERT of made-up rows: every value an expression of the row's number g."""
     by_number = {column.number: column for column in table.columns}
-    chosen: dict[int, str] = {column.number: values.expression(column) for column in table.columns if not column.is_own}
-    joins = []
-    for place, (numbers, target, name, columns) in enumerate(table.keys):
-        if all(number in chosen for number in numbers):
-            joins.append(_refer(cursor, by_number, chosen, place, (numbers, target, name, columns), table))
-    where = values.satisfy(cursor, table.columns, chosen, table.checks, referring={
-        number for numbers, *_ in table.keys for number in numbers
-    })  # fmt: skip
-    names = ", ".join(quoted(by_number[number].name) for number in chosen)
-    picked = ", ".join(f"({text})::{by_number[number].declared} AS {quoted(by_number[number].name)}"
-                       for number, text in chosen.items())  # fmt: skip
-    own = [column for column in table.columns if column.number not in chosen]  # a CHECK may name them
-    picked = ", ".join(filter(None, (picked, *(f"NULL::{item.declared} AS {quoted(item.name)}" for item in own))))
+    chosen = {column.number: values.expression(column) for column in table.columns if not column.is_own}
+    joins = [
+        _refer(cursor, by_number, chosen, place, key, table)
+        for place, key in enumerate(table.keys)
+        if all(number in chosen for number in key[0])
+    ]
+    referring = {number for numbers, *_ in table.keys for number in numbers}
+    where = values.satisfy(cursor, table.columns, chosen, table.checks, referring=referring)
+    series = f"generate_series(1, {count * 2 if where else count})"
     if not chosen:
-        return f"INSERT INTO {table.name} SELECT FROM generate_series(1, {count})"
+        return f"INSERT INTO {table.name} SELECT FROM {series}"
+    names = ", ".join(quoted(by_number[number].name) for number in chosen)
+    # A CHECK may name a column that the server fills.
+    texts = {number: chosen.get(number, "NULL") for number in by_number}
+    picked = ", ".join(f"({text})::{by_number[number].declared} AS {quoted(by_number[number].name)}"
+                       for number, text in texts.items())  # fmt: skip
     return (
         f"INSERT INTO {table.name} ({names}) SELECT {names} FROM "  # noqa: S608
-        f"(SELECT {picked} FROM generate_series(1, {count * 2 if where else count}) AS g {' '.join(filter(None, joins))}) AS made "
+        f"(SELECT {picked} FROM {series} AS g {' '.join(filter(None, joins))}) AS made "
         f"{where} LIMIT {count} ON CONFLICT DO NOTHING"
     )
 

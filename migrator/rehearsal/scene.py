@@ -85,7 +85,9 @@ class Scene:
         """Give the tables in use on which an index was built while writers were kept out."""
         for index in seen.changes.indexes_built:
             lock = lock_on(seen, index.table)
-            if lock and lock.blocks_writes and index.table not in seen.changes.rewritten and not self._is_known(seen):
+            if not self.rows.get(index.table) or self._is_known(seen):
+                continue
+            if lock and lock.blocks_writes and index.table not in seen.changes.rewritten:
                 yield index.name, lock
 
     @staticmethod

@@ -127,6 +127,7 @@ def changes(before: Catalog, after: Catalog, standing: frozenset[int], read: set
     emptied = {
         oid for oid in moved & standing if after.relations[oid][4] == 0 < before.relations[oid][4] and oid not in read
     }  # fmt: skip
+    empty = {after.name(oid) for oid in emptied}
     files = {before.indexes[oid].name: row[3] for oid, row in before.relations.items() if oid in before.indexes}
     kept = {oid for oid, item in after.indexes.items() if oid not in before.indexes and item.name in files}
     return Changes(
@@ -148,7 +149,8 @@ def changes(before: Catalog, after: Catalog, standing: frozenset[int], read: set
         indexes_rebuilt=tuple(
             item
             for oid, item in after.indexes.items()
-            if oid in moved or (oid in kept and files[item.name] != after.relations[oid][3])
+            if (oid in moved and item.table not in empty)
+            or (oid in kept and files[item.name] != after.relations[oid][3])
         ),
         indexes_dropped=_unknown(after.indexes, before.indexes),
         tables_made=tuple(after.name(oid) for oid in sorted(after.tables() - before.tables())),
@@ -166,7 +168,7 @@ def _new(before: dict[Any, Any], after: dict[Any, Any]) -> tuple[Any, ...]:
 
 def _unknown(before: dict[int, Any], after: dict[int, Any]) -> tuple[Any, ...]:
     names = {(item.table, item.name) for item in before.values()}
-    return tuple(item for item in after.values() if (item.table, item.name) not in names)
+    return tuple(item for key, item in after.items() if key not in before and (item.table, item.name) not in names)
 
 
 def _partitions(before: Catalog, after: Catalog) -> tuple[tuple[str, str], ...]:

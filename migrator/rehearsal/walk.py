@@ -123,8 +123,8 @@ class Walk:
             stopped = f"it ends the transaction itself: {observer.ended_transaction[:60]}"
         self.touched |= observer.touched
         took = (time.monotonic() - began) * 1000
-        said = " ".join(str(getattr(error, "orig", None) or error).split()) if error else None
         kind = type(error).__name__ if error else None
+        said = (" ".join(str(getattr(error, "orig", None) or error).split()) or kind) if error else None
         return Pass(direction, tuple(observer.observations), took, said, sqlstate(error), kind), stopped
 
     @contextlib.contextmanager

@@ -1,0 +1,72 @@
+"""Each format says what was found, in the way its reader wants it."""
+
+import json
+import re
+
+import pytest
+
+from migrator.rehearsal import second
+from migrator.rehearsal.formats import github, markdown, rules, sarif, text
+from migrator.rehearsal.formats import json as as_json
+from migrator.rehearsal.rules import RULES
+
+
+@pytest.fixture
+def rehearsal(project, server):
+    project.add(
+        "def upgrade():\n    # migrator: allow locks-several-tables: both are tiny\n"
+        '    op.create_index("ix", "orders", ["code"])\n'
+        '    op.add_column("orders", sa.Column("a|b", sa.Text()))\n'
+        '    op.add_column("customers", sa.Column("a", sa.Text()))\n\n\n'
+        "def downgrade():\n    raise NotImplementedError\n"
+    )
+    return project.rehearse(server.url, opinion=True)
+
+
+def test_text_shows_where_whom_and_what_instead(rehearsal):
+    shown = "\n".join(text.lines(rehearsal))
+    assert "error      index-blocks-writes: index ix was built on orders   line 13" in shown
+    assert "           blocks all writes to orders while an index over 300 rows is built" in shown
+    assert '           |     op.create_index("ix", "orders", [...], postgresql_concurrently=True)' in shown
+    assert "allowed    locks-several-tables" in shown
+    assert "           because both are tiny" in shown
+
+
+def test_markdown_can_be_a_comment(rehearsal):
+    shown = markdown.write(rehearsal)
+    assert shown.startswith(markdown.MARKER)
+    assert "### Rehearsal: 1 error, 1 warning" in shown
+    assert "**error: an index built without concurrently** (`index-blocks-writes`, line 13)" in shown
+    assert "a\\|b" in shown
+
+
+def test_json_holds_every_statement_with_its_locks(rehearsal):
+    document = json.loads(as_json.write(rehearsal))
+    statement = document["revisions"][0]["passes"][0]["statements"][0]
+    assert statement["taken"] == [{"relation": "orders", "mode": "SHARE", "standing": True}]
+    assert document["errors"] == 1
+
+
+def test_github_shows_findings_beside_their_lines(rehearsal):
+    first = github.write(rehearsal).splitlines()[0]
+    assert re.match(r"::error file=\S+r1_step\.py,line=13,title=index-blocks-writes%3A An index", first)
+    assert "%0ABlocks all writes to orders" in first
+
+
+def test_sarif_names_rules_places_and_what_is_allowed(rehearsal):
+    run = json.loads(sarif.write(rehearsal))["runs"][0]
+    assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == {*(rule.id for rule in RULES), "waiver"}
+    by_rule = {result["ruleId"]: result for result in run["results"]}
+    assert by_rule["index-blocks-writes"]["locations"][0]["physicalLocation"]["region"] == {"startLine": 13}
+    assert by_rule["locks-several-tables"]["suppressions"][0]["justification"] == "both are tiny"
+
+
+@pytest.mark.skipif(second.binary() is None, reason="squawk is not installed")
+def test_squawk_is_asked_and_agreement_is_told(rehearsal):
+    (first,) = [one for one in rehearsal.opinions if "CREATE INDEX" in one.sql]
+    assert first.agrees
+    assert first.squawk == ("require-concurrent-index-creation",)
+
+
+def test_docs_are_written_from_the_rules():
+    assert rules.PAGE.read_text(encoding="utf-8") == rules.page(), "`make rules` writes it again"
