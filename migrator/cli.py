@@ -151,6 +151,12 @@ def _own(verb: str, sub: argparse.ArgumentParser) -> None:
             default=_switch("MIGRATOR_MERGE"),
             help="join several heads into one (env: MIGRATOR_MERGE)",
         )
+        sub.add_argument(
+            "--no-rehearsal",
+            action="store_true",
+            default=_switch("MIGRATOR_NO_REHEARSAL"),
+            help="do not rehearse what was written (env: MIGRATOR_NO_REHEARSAL)",
+        )
 
 
 def _switch(variable: str) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from migrator.settings import Settings
 
 LONGEST_MESSAGE = 200
+REHEARSAL_MS = 30_000  # it is an extra: the files are written already
 
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
@@ -40,8 +41,13 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         raise Refused(f"there are {len(heads)} heads: {', '.join(heads)}", "join them first: migrator revision --merge")
     if refreshed:
         report.line(f"refreshed  {refreshed}")
-    paths = _written(project, settings, message, autogenerate=not arguments.empty)
-    return _tell(report, project, paths)
+    with shadow.database() as url:
+        paths = _written(project, settings, message, url, autogenerate=not arguments.empty)
+        _show(report, project, paths)
+        errors = 0
+        if paths and not arguments.empty and not arguments.no_rehearsal:
+            errors = _rehearse(settings, report, heads[0] if heads else "base", url)
+    return _tell(report, paths, errors)
 
 
 def _merge(project: Project, report: Report, message: str) -> int:
@@ -49,33 +55,31 @@ def _merge(project: Project, report: Report, message: str) -> int:
     if len(heads) < 2:  # noqa: PLR2004
         return report.finish(EXIT_DONE, "nothing", f"done: one head ({', '.join(heads)}), nothing to join")
     script = plan.alembic_says(lambda: command.merge(project.config, "heads", message or f"join {' and '.join(heads)}"))
-    return _tell(report, project, [Path(script.path)])
+    _show(report, project, [Path(script.path)])
+    return _tell(report, [Path(script.path)], 0)
 
 
-def _written(project: Project, settings: Settings, message: str, *, autogenerate: bool) -> list[Path]:
+def _written(project: Project, settings: Settings, message: str, url: str, *, autogenerate: bool) -> list[Path]:
     """Bring a throw-away database to head, autogenerate against it, and return the files written, in order."""
-    with shadow.database() as url:
-        environment.point(project, url)
-        own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
-        quiet = Report(quiet=True)
-        with run.connected(own, quiet) as means:
-            run.migrate(
-                means,
-                project,
-                "upgrade",
-                lambda script, heads: plan.upgrade_steps(script, heads, "head"),
-                report=quiet,
-                replay=True,
-            )
-        engine = connect.migrating_engine(connect.address(url), own)
-        project.config.attributes[environment.CONNECT] = engine.connect
-        # The project's own env.py leaves an empty revision out by itself.
-        hook = None if settings.is_own_project else _drop_empty
-        made = plan.alembic_says(
-            lambda: command.revision(
-                project.config, message, autogenerate=autogenerate, process_revision_directives=hook
-            )
+    environment.point(project, url)
+    own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
+    quiet = Report(quiet=True)
+    with run.connected(own, quiet) as means:
+        run.migrate(
+            means,
+            project,
+            "upgrade",
+            lambda script, heads: plan.upgrade_steps(script, heads, "head"),
+            report=quiet,
+            replay=True,
         )
+    engine = connect.migrating_engine(connect.address(url), own)
+    project.config.attributes[environment.CONNECT] = engine.connect
+    # The project's own env.py leaves an empty revision out by itself.
+    hook = None if settings.is_own_project else _drop_empty
+    made = plan.alembic_says(
+        lambda: command.revision(project.config, message, autogenerate=autogenerate, process_revision_directives=hook)
+    )
     scripts = made if isinstance(made, list) else [made]
     paths = [Path(script.path) for script in scripts if script is not None]
     _format(paths)
@@ -94,25 +98,48 @@ def _format(paths: list[Path]) -> None:
         subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *map(str, paths)], check=False)
 
 
-def _tell(report: Report, project: Project, paths: list[Path]) -> int:
+def _show(report: Report, project: Project, paths: list[Path]) -> None:
     from migrator import autogenerate  # noqa: PLC0415
 
     if paths:
         manifest.write(project)
     review = autogenerate.review(project.config) if paths else ()
     report.data |= {"files": [str(path) for path in paths], "review": list(review)}
-    if not paths:
-        return report.finish(
-            EXIT_DONE, "nothing", "done: the migrations already lead to the models; nothing was written"
-        )
     for path in paths:
         report.line(f"wrote      {_relative(path)}")
     for line in review:
         report.line(f"review     {line}")
+
+
+def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
+    """Rehearse what was written, beside the database it was written against; return how many errors were found."""
+    from migrator.rehearsal import rehearse  # noqa: PLC0415 - for developers; what is deployed does without
+    from migrator.rehearsal.formats import text  # noqa: PLC0415
+
+    bounded = dataclasses.replace(settings, deadline_ms=REHEARSAL_MS)
+    try:
+        rehearsal = rehearse.run(
+            bounded, rehearse.Options(start=after, rows=1000, server=url, opinion=False), lambda _: None
+        )
+    except Exception as error:  # noqa: BLE001 - an extra never fails what is done: the files are there
+        report.line(f"rehearsal  not possible: {' '.join(str(error).split())}")
+        return 0
+    for line in text.lines(rehearsal, statements=False):
+        report.line(line)
+    report.data["rehearsal"] = {"errors": len(rehearsal.errors), "warnings": len(rehearsal.warnings)}
+    return len(rehearsal.errors)
+
+
+def _tell(report: Report, paths: list[Path], errors: int) -> int:
+    if not paths:
+        return report.finish(
+            EXIT_DONE, "nothing", "done: the migrations already lead to the models; nothing was written"
+        )
+    found = f"; the rehearsal found {errors} errors in them" if errors else ""
     return report.finish(
         EXIT_DONE,
         "done",
-        f"done: {len(paths)} written; read, then commit models and revisions together",
+        f"done: {len(paths)} written{found}; read, then commit models and revisions together",
     )
 
 
