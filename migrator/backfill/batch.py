@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SHARES = 50  # parts that a table is shared out in, so that many workers find work to the end
 SMALLEST_SHARE, LARGEST_SHARE = 5_000, 200_000
+STATEMENT_MS = 5_000  # a batch this slow is cut in two
 MOST_KEYS = 1000  # named one by one in a statement of the final look
 
 
@@ -47,6 +49,7 @@ class Done:
     walked: int = 0
     milliseconds: float = 0.0
     finished: bool = False
+    full: bool = False  # as many rows as were asked for: there may be more
 
 
 @dataclass
@@ -65,7 +68,7 @@ class Session:
         self.raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
         with self.raw.cursor() as cursor:
             cursor.execute(connect.limits(self.settings, self.raw.server_version))
-            cursor.execute(f"SET lock_timeout = {self.lock_ms}")
+            cursor.execute(f"SET lock_timeout = {self.lock_ms}; SET statement_timeout = {STATEMENT_MS}")
             cursor.execute("SELECT set_config('search_path', %s, false)", (self.backfill.search_path,))
         self.raw.autocommit = False
 
@@ -118,7 +121,7 @@ class Batches:
                 return self._share_out(cursor, held)
             done = self._walk(cursor, held) if held.kind == "walk" else self._look_again(cursor, held)
         self._last = held.id
-        return Done(done.kind, done.rows, done.walked, 1000 * (time.monotonic() - begun), done.finished)
+        return dataclasses.replace(done, milliseconds=1000 * (time.monotonic() - begun))
 
     def set_aside(self, failing: Failing) -> None:
         """Write the failing rows down, so that no batch meets them again."""
@@ -169,13 +172,15 @@ class Batches:
         for holder in self._holders:
             place = store.Lease(held.id, held.kind, holder.namespace, holder.relation, None, None)
             walk = self._walk_of(cursor, place)
+            cursor.execute("SET LOCAL statement_timeout = 0")  # it reads the whole table, and holds nobody up
             cursor.execute(*walk.left_over(number, aside=self._aside))
             keys = [tuple(row) for row in cursor.fetchall()]
+            cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}")
             if keys:
                 self.checked, self.skip_locked = False, True
                 rows = self._change(cursor, walk, place, walk.exactly(keys), keys if len(keys) == 1 else [])
                 store.moved(cursor, self.worker, held, Moved(keys[-1], rows, 0, done=False), self.rate, self.left_s)
-                return Done("final", rows, len(keys))
+                return Done("final", rows, len(keys), full=len(keys) == number)
         store.finish(cursor, self.backfill.name, held)
         return Done("final", finished=True)
 

@@ -19,7 +19,7 @@ from migrator.statements import quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BATCH_SIZE = 1000
+BATCH_SIZE = 100  # the first batch; what follows is a matter of time, not of rows
 ON_ERROR = ("stop", "set aside")
 NEEDS = "-- needs backfill "  # how a rendered revision says so
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 LARGEST = 100_000
 # Batches aim at less than the target: one that is twice as slow as the average still keeps it.
-AIM = 0.4
+AIM = 0.5
 WEIGHT = 0.3  # of the newest batch in the moving average
 GROWTH = 2.0
 STEADY_ROWS = 20  # what a batch of fewer rows costs is not the rows

@@ -44,7 +44,7 @@ SELECT coalesce(r.application_name, ''), pg_wal_lsn_diff(pg_current_wal_lsn(),
   FROM pg_stat_replication r WHERE r.state <> 'backup' ORDER BY 2 DESC NULLS LAST LIMIT 1"""
 
 _ARCHIVE = """
-SELECT s.last_archived_wal, pg_walfile_name(pg_current_wal_lsn()),
+SELECT coalesce(s.last_archived_wal, s.last_failed_wal), pg_walfile_name(pg_current_wal_lsn()),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size')
   FROM pg_stat_archiver s WHERE current_setting('archive_mode') <> 'off'"""
 

@@ -57,7 +57,8 @@ class Walk:
 
     def last_key(self) -> str:
         """Return the SELECT of the greatest key."""
-        order = ", ".join(f"{quoted(column)} DESC" for column in self.holder.columns)
+        # With the table's name: a bare one would be the column of the result, which is text.
+        order = ", ".join(f"{quoted(self.backfill.relation)}.{quoted(name)} DESC" for name in self.holder.columns)
         return f"SELECT {self._texts} FROM {self._from} ORDER BY {order} LIMIT 1"  # noqa: S608 - quoted names
 
     def bound(self, cursor: Any, after: Key | None, upper: Key, number: int) -> Key:

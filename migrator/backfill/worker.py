@@ -34,7 +34,6 @@ FINAL_ROUNDS = 20
 MOST_ASIDE = 1000
 MISSED = ("55P03", "40P01", "40001")  # lock not available, deadlock, serialization
 CANCELED = "57014"
-STATEMENT_MS = 5_000  # a batch this slow is cut in two
 
 _HOLDER = """
 SELECT a.pid, coalesce(a.application_name, ''), coalesce(a.state, 'state hidden'),
@@ -162,7 +161,7 @@ class _Round:
         self.progress.add(done.rows, 0)
         if done.rows == 0:  # held by somebody, or changed by him: look again in a while
             self._pause_for_lock()
-        elif done.walked < self.batches.pace.size and self.batches.limit is None:
+        elif not done.full:
             self.final_rounds += 1
             self.means.interrupt.sleep(IDLE_S)
         if self.final_rounds > FINAL_ROUNDS:

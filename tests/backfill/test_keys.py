@@ -34,6 +34,7 @@ def filled(project, run, statements, fill=FILL):
 def whole(db, rows):
     assert db.rows("SELECT count(*), count(*) FILTER (WHERE done = n * 2) FROM t") == [(rows, rows)]
     assert db.rows("SELECT count(*), count(DISTINCT key) FROM written") == [(rows, rows)]
+    assert db.one("SELECT sum(rows) FROM migrator.backfill_range WHERE kind = 'final'") == 0
 
 
 @pytest.mark.parametrize("name", TABLES)

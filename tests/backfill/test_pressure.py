@@ -1,0 +1,132 @@
+"""Pressure: the backfill steps back when the database suffers, and says why."""
+
+import contextlib
+import dataclasses
+import threading
+import types
+
+import psycopg2
+import psycopg2.extras
+import pytest
+
+from migrator import connect, embedded
+from migrator.backfill.pace import Pace
+from migrator.backfill.pressure import Limits, Pressure
+from tests.migrator.rig import until
+
+BACKFILL = types.SimpleNamespace(namespace="public", relation="people")
+
+
+@contextlib.contextmanager
+def in_thread(function):
+    """Run a statement that waits beside the block."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    yield
+    thread.join(30)
+
+
+@pytest.fixture
+def look(db, run, project):
+    """Ask for the reason to pause, under limits of the test's own."""
+    project.sql("a1", "CREATE TABLE people (id int PRIMARY KEY)", "INSERT INTO people SELECT generate_series(1, 1000)")
+    assert run("upgrade", project=project).code == 0
+    where = connect.address(db.url)
+    control = connect.Control(connect.open_connection(where, 5), where)
+    made = {}
+
+    def reason(**limits):
+        pressure = made.setdefault("pressure", Pressure(control, BACKFILL))
+        pressure.limits = dataclasses.replace(Limits(), **limits)
+        return pressure.reason()
+
+    yield reason
+    control.close()
+
+
+def test_a_quiet_database_gives_no_reason(look):
+    assert look() is None
+
+
+def test_somebody_who_waits_long_for_a_lock_on_the_table_does(look, db, client):
+    holder, waiter = client("holder"), client("the waiter")
+    holder.run("SELECT 1 FROM people")
+    with in_thread(lambda: waiter.run("ALTER TABLE people ADD note text DEFAULT 'secret'")):
+        until(lambda: db.rows("SELECT 1 FROM pg_locks WHERE NOT granted"), "the waiter")
+        found = until(lambda: look(lock_wait_ms=10), "a reason")
+        assert f"pid {waiter.pid} (the waiter) has waited " in found
+        assert found.endswith(" s for a lock on people: ALTER TABLE people ADD note text DEFAULT ?")
+        holder.raw.rollback()
+    assert look(lock_wait_ms=10) is None
+
+
+def test_a_replica_that_is_behind_does(look, db, server):
+    dsn = psycopg2.extensions.parse_dsn(server.url)
+    replica = psycopg2.connect(
+        **dsn, connection_factory=psycopg2.extras.PhysicalReplicationConnection, application_name="a replica"
+    )
+    with contextlib.closing(replica), replica.cursor() as cursor:
+        start = db.one("SELECT pg_current_wal_lsn()::text")
+        cursor.start_replication(start_lsn=start)
+        cursor.send_feedback(flush_lsn=cursor.wal_end, force=True)
+        db.rows("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
+        found = until(lambda: look(lag_bytes=1 << 20), "the lag")
+        assert found.startswith("the replica a replica is ")
+        assert look(lag_bytes=1 << 40) is None
+
+
+def test_dead_rows_that_autovacuum_does_not_take_away_do(look, db):
+    db.rows("UPDATE people SET id = id")
+    seen = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'people'"
+    until(lambda: db.one(seen) >= 900, "statistics")
+    assert "autovacuum is behind on people: 1,000 dead rows" in until(lambda: look(vacuum_patience_ms=0), "a reason")
+    assert look() is None
+    db.rows("VACUUM people")
+    until(lambda: db.one(seen) == 0, "statistics")
+    assert look(vacuum_patience_ms=0) is None
+
+
+@pytest.mark.slow
+def test_a_growing_queue_of_the_wal_archive_does():
+    settings = {"archive_mode": "on", "archive_command": "test ! -e /tmp/nowhere/%f && false", "max_wal_size": "1GB"}
+    with embedded.throwaway(settings) as server:
+        where = connect.address(server.url())
+        control = connect.Control(connect.open_connection(where, 5), where)
+        with contextlib.closing(control):
+            control.rows("CREATE SCHEMA migrator; CREATE TABLE migrator.backfill_worker (pid int, backend_start text)")
+            pressure = Pressure(control, BACKFILL, Limits(archive_segments=2))
+            assert pressure._archiving() is None
+            for _ in range(5):
+                control.rows("SELECT pg_logical_emit_message(false, 'x', 'x'), pg_switch_wal()")
+            found = until(pressure._archiving, "a queue")
+            assert found.endswith(" WAL segments wait to be archived, and they grow no fewer")
+
+
+def test_the_size_of_batches_follows_the_target_time():
+    pace = Pace(1000, 50)
+    for _ in range(20):
+        pace.took(pace.size, pace.size * 0.01)  # 100,000 rows a second
+    assert pace.size == 2500
+    pace.took(pace.size, 250)  # ten times as slow: at once
+    assert pace.size == 250
+    pace.took(1, 40.0)  # one row on its own says nothing of rows
+    assert pace.size == 250
+    pace.missed()
+    assert pace.size == 125
+
+
+def test_the_reason_is_shown_while_it_lasts(people, run, spawn, db, client):
+    slow = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.002)"}, where="handle IS NULL")"""
+    project = people(2000, slow)
+    assert run("upgrade", project=project, MIGRATOR_DEADLINE="2s").code == 0
+    holder, waiter = client("holder"), client("the waiter")
+    holder.run("SELECT 1 FROM people")
+    with in_thread(lambda: waiter.run("LOCK TABLE people")):
+        worker = spawn("backfill", project=project)
+        worker.said("paused     people_handle   pid")
+        shown = run("backfill", "status", "--json", project=project).json["backfills"][0]
+        assert f"pid {waiter.pid} (the waiter) has waited" in shown["paused_for"]
+        holder.raw.rollback()
+    waiter.raw.rollback()
+    until(lambda: db.one("SELECT count(handle) FROM people") == 2000, "the rest", 60)
+    assert worker.result().code == 0

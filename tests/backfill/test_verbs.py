@@ -1,0 +1,87 @@
+"""Verbs: what an operator sees and says."""
+
+import pytest
+
+from tests.migrator.rig import until
+
+SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.005)"}, where="handle IS NULL")"""
+SHORT = {"MIGRATOR_DEADLINE": "2s"}
+
+
+@pytest.fixture
+def slow(people, run):
+    """A backfill of 3000 rows, each of which takes a while; not finished by the upgrade."""
+    project = people(3000, SLOW)
+    done = run("upgrade", project=project, **SHORT)
+    assert done.code == 0, done.text
+    return project
+
+
+def status(run, project):
+    return run("backfill", "status", "--json", project=project).json["backfills"][0]
+
+
+def test_status_shows_how_far_it_is(slow, run):
+    shown = run("backfill", "status", project=slow)
+    assert shown.out.startswith("backfill   people_handle   running   ")
+    assert shown.last == "done: 1 unfinished (safe to run again)"
+    assert "backfill   people_handle   running" in run("status", project=slow).out
+    found = status(run, slow)
+    assert (found["name"], found["table"], found["state"], found["workers"]) == (
+        "people_handle", "public.people", "running", 0,
+    )  # fmt: skip
+    assert 0 < found["rows"] < 3000
+    assert run("status", "--json", project=slow).json["backfills"][0]["rows"] == found["rows"]
+
+
+def test_the_time_is_up_and_the_next_run_goes_on(slow, run, db):
+    before = status(run, slow)["rows"]
+    done = run("backfill", project=slow, **SHORT)
+    assert done.code == 3
+    assert done.last.startswith("busy: the time is up and people_handle   running")
+    assert "it goes on from where it is" in done.last
+    assert status(run, slow)["rows"] > before
+
+
+def test_pause_resume_and_cancel_reach_a_worker_at_work(slow, run, spawn, db):
+    worker = spawn("backfill", project=slow)
+    until(lambda: status(run, slow)["workers"] == 1, "the worker")
+    assert run("backfill", "pause", "people_handle", project=slow).code == 0
+    worker.said("by an operator; `migrator backfill resume people_handle` goes on")
+    held = status(run, slow)
+    assert (held["state"], held["note"]) == ("paused", "paused by an operator")
+    assert run("backfill", "resume", project=slow).code == 0
+    until(lambda: status(run, slow)["rows"] > held["rows"], "more rows")
+    assert run("backfill", "cancel", project=slow).code == 0
+    assert worker.result().code == 0
+    found = status(run, slow)
+    assert (found["state"], found["note"]) == ("cancelled", "cancelled by an operator; what was written stays")
+
+
+def test_a_paused_backfill_is_left_to_the_operator(slow, run):
+    run("backfill", "pause", project=slow)
+    done = run("backfill", project=slow)
+    assert (done.code, done.last) == (0, "done: 1 unfinished (safe to run again)")
+
+
+def test_verbs_on_nothing_are_refused(people, run):
+    project = people(1)
+    assert run("upgrade", project=project).code == 0
+    assert run("backfill", "pause", project=project).last.startswith("refused: there is nothing to pause.")
+    assert run("backfill", "pause", "nobody", project=project).last.startswith("refused: there is no backfill nobody")
+    assert run("backfill", project=project).last == "done: nothing is left to do (safe to run again)"
+    assert run("backfill", "stop", project=project).code == 2
+
+
+def test_a_database_without_a_ledger_has_no_backfill(project, run):
+    assert run("backfill", project=project).last == "done: there is no backfill (safe to run again)"
+
+
+def test_a_signal_ends_a_worker_between_two_batches(slow, spawn, run, db):
+    worker = spawn("backfill", project=slow)
+    until(lambda: status(run, slow)["workers"] == 1, "the worker")
+    worker.signal(15)
+    done = worker.result()
+    assert done.code == 143, done.text
+    assert done.err.startswith("interrupted: ")
+    assert db.one("SELECT count(handle) FROM people") == status(run, slow)["rows"]
