@@ -30,6 +30,7 @@ VERBS = {
     "check": "check models copy, heads, seals, and that the migrations lead to the models",
     "sql": "print the SQL of revisions without a database",
     "wait": "wait until the database answers",
+    "doctor": "print what only the live platform can tell, secrets masked; changes nothing",
 }
 
 

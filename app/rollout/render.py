@@ -117,6 +117,10 @@ class Api:
             deploy = item["deploy"]
             yield Deploy(deploy["id"], (deploy.get("commit") or {}).get("id") or "", deploy.get("status") or "created")
 
+    def deploy(self, service: str, commit: str) -> None:
+        """Ask once for a deploy of a commit; which one it is shows in the list: the answer may be empty (202)."""
+        self._call("POST", f"/services/{service}/deploys", json={"commitId": commit})
+
     def start_job(self, service: str, command: str) -> Job:
         """Start a job, asking once; raise Uncertain where nobody knows whether it was started."""
         return _job(self._call("POST", f"/services/{service}/jobs", json={"startCommand": command}))
@@ -190,6 +194,8 @@ class Api:
 
     def _read(self, answer: httpx.Response, path: str) -> Any:
         if answer.is_success:
+            if not answer.content:
+                return None
             try:
                 return answer.json()
             except ValueError:
