@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator import catalog, contract, ledger, releases
-from migrator.contract import ERROR
+from migrator.contract import ERROR, Contract
 from migrator.errors import Refused
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from migrator.catalog import Catalog
-    from migrator.contract import Contract, Need
+    from migrator.contract import Need
     from migrator.dry_run import Foreseen
     from migrator.means import Means
     from migrator.plan import Step
@@ -36,6 +36,15 @@ class Objection:
 
     release: Release
     needs: tuple[Need, ...]
+
+
+_FOUND = """
+UPDATE migrator.run SET found = coalesce(
+  (SELECT r.found FROM migrator.run r
+    WHERE r.found IS NOT NULL AND r.id < %(run)s
+      AND r.id > (SELECT coalesce(max(d.id), 0) FROM migrator.run d WHERE d.outcome = 'done')
+    ORDER BY r.id LIMIT 1), %(now)s)
+ WHERE id = %(run)s RETURNING found::text"""
 
 
 class Deferred(Refused):
@@ -61,12 +70,14 @@ class Guard:
         self._unknown, self._strict, self._ignored = unknown, strict, ignored
         self._before: Catalog | None = None
         self._stranger: Contract | None = None
+        self._stranger_lacks: frozenset[Need] = frozenset()
 
     def look(self, connection: Connection) -> None:
         """Read the schema as it stands before the run: what an app that does not report may need."""
         self._before = catalog.read(connection, None, app_role=self._app_role)
         if self._unknown and not releases.anybody_reported(connection):
-            self._stranger = contract.of_catalog(self._before)
+            self._stranger = _found(self._means, contract.of_catalog(self._before))
+            self._stranger_lacks = frozenset(contract.broken(self._stranger, self._before))
         self._releases(connection)  # a contract that cannot be read is refused before anything runs
         connection.rollback()
 
@@ -116,7 +127,8 @@ class Guard:
             needed = release.contract or self._as_it_stood()
             if needed not in cache:
                 cache[needed] = self._broken(needed, after)
-            found.append((release, cache[needed]))
+            had = self._stranger_lacks if release.digest == releases.UNKNOWN else frozenset()
+            found.append((release, tuple(need for need in cache[needed] if need not in had)))
         return found
 
     def _releases(self, connection: Connection) -> tuple[Release, ...]:
@@ -150,3 +162,12 @@ def record_deferral(means: Means, deferred: Deferred, held_back: list[Step]) -> 
     waits_for = [objection.release.digest for objection in deferred.objections]
     waits_for += [f"backfill {deferred.backfill[0]}"] if deferred.backfill[0] else []
     ledger.defer(means.control, [step.revision for step in held_back], deferred.message, waits_for)
+
+
+def _found(means: Means, now: Contract) -> Contract:
+    """Return what an app that never reported may need: the schema as the first run found it that none has finished.
+
+    What runs that were cut off or failed have made since is nobody's yet: their release was not let in.
+    """
+    [(found,)] = means.control.rows(_FOUND, {"run": means.run, "now": now.to_json()})
+    return Contract.from_json(found)

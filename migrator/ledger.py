@@ -60,6 +60,8 @@ UPGRADES: tuple[str, ...] = (
         step bigint NOT NULL, rights bigint NOT NULL, noted timestamptz NOT NULL DEFAULT now());
     """,
     tables.UPGRADE,
+    # What an app that never reported may need, as a run found the schema: kept while no run after it was done.
+    "ALTER TABLE migrator.run ADD COLUMN found jsonb",
 )
 
 
@@ -141,7 +143,7 @@ def finish_run(
     """Write how a run ended, and between which heads."""
     control.rows(
         "UPDATE migrator.run SET finished = clock_timestamp(), outcome = %s, error = %s, message = %s, revision = %s, "
-        "from_heads = %s, to_heads = %s WHERE id = %s",
+        "from_heads = %s, to_heads = %s, found = CASE WHEN %s <> 'done' THEN found END WHERE id = %s",
         (
             outcome,
             type(error).__name__ if error else None,
@@ -149,6 +151,7 @@ def finish_run(
             revision,
             list(heads[0]),
             list(heads[1]),
+            outcome,
             run,
         ),
     )
