@@ -126,7 +126,6 @@ def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
         return 0
     for line in text.lines(rehearsal, statements=False):
         report.line(line)
-    report.data["rehearsal"] = {"errors": len(rehearsal.errors), "warnings": len(rehearsal.warnings)}
     return len(rehearsal.errors)
 
 
