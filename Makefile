@@ -40,6 +40,14 @@ story: .venv/ready ## Show two deploys under load, step by step, on a database o
 test: .venv/ready ## Run the tests on a real PostgreSQL (args="-k name" narrows them)
 	@exec $(PY) -m pytest $(args)
 
+.PHONY: torture
+torture: .venv/ready ## Kill, cut off and stop the migrator at every point of every kind of run; takes hours (args="--kind mixed")
+	@exec $(PY) -m tests.torture $(args)
+
+.PHONY: torture-quick
+torture-quick: .venv/ready ## The same for a sample of every kind, in minutes
+	@exec $(PY) -m tests.torture --sample 12 $(args)
+
 .PHONY: rehearse
 rehearse: .venv/ready ## Rehearse the pending revisions on a throw-away PostgreSQL (args="--from REV --html FILE")
 	@exec $(PY) -m migrator rehearse $(args)

@@ -1,0 +1,64 @@
+"""Torture: every kind of run, cut at every point; the last line says how many points there were, and converged.
+
+python -m tests.torture [--sample N] [--kind NAME] [--fault NAME] [--results FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+from tests.torture import pool as workers
+from tests.torture.kinds import KINDS
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=int, default=0, help="so many points of each kind; default all")
+    parser.add_argument("--kind", action="append", help="kinds with this in their name, may be repeated; default all")
+    parser.add_argument("--fault", default="", help="faults with this in their name; default all")
+    parser.add_argument("--workers", type=int, default=2, help="so many servers; default 2")
+    parser.add_argument("--shares", type=int, default=0, help="parts of each kind; default one for each worker")
+    parser.add_argument("--results", type=Path, help="write the counts to this file, as JSON")
+    chosen = parser.parse_args()
+    shares = chosen.shares or (1 if chosen.sample else chosen.workers)
+    kinds = [kind.name for kind in KINDS if any(word in kind.name for word in chosen.kind or [""])]
+    counts, began = collections.Counter(), time.monotonic()
+    with concurrent.futures.ProcessPoolExecutor(
+        chosen.workers, multiprocessing.get_context("spawn"), initializer=workers.begin
+    ) as pool:
+        jobs = [
+            pool.submit(workers.share_of, kind, chosen.fault, chosen.sample, share, shares)
+            for kind in kinds
+            for share in range(shares)
+        ]
+        for job in concurrent.futures.as_completed(jobs):
+            found = job.result()
+            for kind, fault, wrong in found:
+                counts[kind, fault, wrong] += 1
+            bad = sum(wrong for _, _, wrong in found)
+            name = found[0][0] if found else "nothing"
+            print(f"{time.monotonic() - began:6.0f} s  {name}: {len(found)} points, {bad} not", flush=True)
+    return _end(counts, chosen.results, time.monotonic() - began)
+
+
+def _end(counts, results, seconds):
+    total = sum(counts.values())
+    good = sum(count for (_, _, wrong), count in counts.items() if not wrong)
+    if results:
+        rows = [{"kind": kind, "fault": fault, "wrong": wrong, "points": count}
+                for (kind, fault, wrong), count in sorted(counts.items())]  # fmt: skip
+        results.write_text(json.dumps({"bin": os.environ.get("PG_BIN", ""), "seconds": int(seconds), "rows": rows}))
+    print(f"crash points {total}, converged {good}")
+    return 0 if total and good == total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Pool: a share of a kind's points in, what is wrong with each out; in a process of its own, with its own server."""
+
+from __future__ import annotations
+
+import multiprocessing.util
+
+from tests.torture.crash import Worker
+from tests.torture.faults import FAULTS
+
+_worker = None
+
+
+def begin():
+    global _worker  # noqa: PLW0603 - one server for each process of the pool
+    _worker = Worker()
+    multiprocessing.util.Finalize(None, _worker.close, exitpriority=10)
+
+
+def share_of(kind, fault, sample, share, shares):
+    """Run one share of a kind's points; yields (kind, fault, point, what is wrong)."""
+    points = [point for point in _worker.points(kind) if not fault or fault in FAULTS[point.fault].name]
+    if sample and sample < len(points):
+        points = [points[number * len(points) // sample] for number in range(sample)]
+    found = []
+    for point in points[share::shares]:
+        try:
+            wrong = _worker.crash(point)
+        except Exception as error:  # noqa: BLE001 - a point that cannot be judged has not converged
+            wrong = [f"{type(error).__name__}: {error}"]
+        if wrong:
+            print(f"NOT {point}", *wrong, sep="\n    ", flush=True)
+        found.append((kind, FAULTS[point.fault].name, bool(wrong)))
+    return found

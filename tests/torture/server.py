@@ -1,0 +1,100 @@
+"""Server: a throw-away PostgreSQL that can be killed and started again, and databases cloned on it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg2
+
+from migrator import embedded, leash
+
+# Commits have to be on disk when the server is killed; a machine that loses power is not what is tried here.
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "200"}
+OWNER, OWNER_PASSWORD = "migrator", "s3cret-of-the-owner"
+
+
+class Server:
+    """A server of one worker; `close` stops it and removes its files."""
+
+    def __init__(self):
+        self._top = Path(tempfile.mkdtemp(prefix="torture-")).resolve()
+        self._top.chmod(0o711)
+        self._password = secrets.token_urlsafe(16)
+        self._leash = contextlib.ExitStack()
+        self._numbers = itertools.count(1)
+        self._look = None
+        self.port = None
+        self._start()
+        self.rows(f"CREATE ROLE {OWNER} LOGIN CREATEDB CREATEROLE PASSWORD '{OWNER_PASSWORD}'")
+
+    def _start(self):
+        self.running = embedded.start(self._top / "data", password=self._password, port=self.port, settings=SETTINGS)
+        assert self.port in (None, self.running.port)
+        self.port = self.running.port
+        self._leash.enter_context(leash.on(self.running.process.pid, signal.SIGINT, self._top))
+
+    def restart_at_once(self):
+        """Stop it as `pg_ctl -m immediate` does, and start it again on its port."""
+        self.running.process.send_signal(signal.SIGQUIT)
+        self.running.process.wait(20)
+        self._leash.close()
+        self._look = None
+        self._top.mkdir(exist_ok=True)
+        self._start()
+
+    def close(self):
+        embedded.stop(self.running)
+        self._leash.close()
+        shutil.rmtree(self._top, ignore_errors=True)
+
+    def connect(self, database="postgres"):
+        connection = psycopg2.connect(self.running.url(database), application_name="the torture")
+        connection.autocommit = True
+        return connection
+
+    def rows(self, sql, *parameters):
+        """Run a statement on the server's own database."""
+        if self._look is None or self._look.closed:
+            self._look = self.connect()
+        return rows(self._look, sql, *parameters)
+
+    def url(self, database, port=None):
+        return f"postgresql://{OWNER}:{OWNER_PASSWORD}@127.0.0.1:{port or self.port}/{database}?sslmode=disable"
+
+    def new(self, template="template0"):
+        """Make a database of the migrator's role; return its name."""
+        name = f"p{next(self._numbers)}"
+        self.rows(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER} STRATEGY FILE_COPY")
+        return name
+
+    def drop(self, name):
+        self.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def backends(self, database):
+        """Return the migrator's connections on a database, and on the copies that it makes."""
+        return self.rows(
+            "SELECT pid, state, query FROM pg_stat_activity WHERE usename = %s AND "
+            "(datname = %s OR datname LIKE 'migrator_copy%%')",
+            OWNER,
+            database,
+        )
+
+    def until_quiet(self, database, seconds):
+        """Wait until nobody of the migrator's is connected; return who still is at the end."""
+        end = time.monotonic() + seconds
+        while (there := self.backends(database)) and time.monotonic() < end:
+            time.sleep(0.01)
+        return there
+
+
+def rows(connection, sql, *parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or None)
+        return cursor.fetchall() if cursor.description else []

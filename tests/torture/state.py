@@ -1,0 +1,92 @@
+"""State: a database in; its catalog, its rows and its ledger's word out, as one text that two databases can share."""
+
+from __future__ import annotations
+
+import hashlib
+
+from tests.torture.server import rows
+
+_OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+_CATALOG = {
+    "schemas": f"SELECT nspname, nspowner::regrole, nspacl FROM pg_namespace n WHERE {_OURS} ORDER BY 1",
+    "relations": f"""SELECT n.nspname, c.relname, c.relkind, c.relowner::regrole, c.relacl, c.reloptions,
+        c.relrowsecurity, obj_description(c.oid, 'pg_class')
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS} ORDER BY 1, 2""",
+    "columns": f"""SELECT n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+        a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid), a.attisdropped, a.attacl
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE {_OURS} AND a.attnum > 0 ORDER BY 1, 2, 3""",
+    "constraints": f"""SELECT n.nspname, conrelid::regclass, conname, pg_get_constraintdef(k.oid), convalidated
+        FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE {_OURS} ORDER BY 1, 2, 3""",
+    "indexes": f"""SELECT pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready, i.indislive
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE {_OURS} ORDER BY 1""",
+    "enums": "SELECT enumtypid::regtype, enumlabel FROM pg_enum ORDER BY 1, enumsortorder",
+    "functions": f"""SELECT p.oid::regprocedure, md5(prosrc) FROM pg_proc p
+        JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {_OURS} ORDER BY 1""",
+    "defaults": "SELECT defaclrole::regrole, defaclobjtype, defaclacl FROM pg_default_acl ORDER BY 1, 2",
+    "database": "SELECT datacl FROM pg_database WHERE datname = current_database()",
+}
+_LEDGER = {
+    "versions": "SELECT version FROM migrator.ledger ORDER BY 1",
+    # One row for each step: a run that was cut off and another that finished it share theirs.
+    "steps": "SELECT revision, direction, state, seal, statements, uncertain FROM migrator.step ORDER BY 1, 2, 3",
+    "releases": "SELECT digest, md5(contract::text), broken_by, served_since IS NULL FROM migrator.release ORDER BY 1",
+    "deferred": "SELECT revision, waits_for FROM migrator.deferred ORDER BY 1",
+    "instances": "SELECT id, release FROM migrator.instance ORDER BY 1",
+    "state": "SELECT heads, seals FROM migrator.state",
+}
+_TABLES = f"""SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND {_OURS} AND (n.nspname <> 'migrator' OR c.relname = 'alembic_version') ORDER BY 1"""
+
+
+def dump(connection, role):
+    """Return everything that two runs have to agree on; `role` is the app's role of this database alone."""
+    lines = []
+    for name, sql in (_CATALOG | _LEDGER).items():
+        lines += [f"{name}: {row}".replace(role, "app") for row in rows(connection, sql)]
+    for (table,) in rows(connection, _TABLES):
+        found = sorted(map(str, rows(connection, f"SELECT * FROM {table}")))
+        digest = hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
+        lines.append(f"rows: {table} {len(found)} {digest} {found[:1]}")
+    return "\n".join(lines)
+
+
+def applied(connection):
+    """Return (heads by Alembic's table, what the ledger calls finished, what it calls started); empty without them."""
+    table = rows(connection, "SELECT oid::regclass::text FROM pg_class WHERE relname = 'alembic_version'")
+    heads = {row[0] for (name,) in table for row in rows(connection, f"SELECT version_num FROM {name}")}
+    if rows(connection, "SELECT to_regclass('migrator.step')")[0][0] is None:
+        return heads, set(), set()
+    steps = rows(
+        connection, "SELECT DISTINCT ON (revision) revision, state FROM migrator.step ORDER BY revision, id DESC"
+    )
+    return heads, {r for r, state in steps if state == "finished"}, {r for r, state in steps if state == "started"}
+
+
+def runs(connection):
+    """Return how each run in the ledger ended, the oldest first."""
+    if rows(connection, "SELECT to_regclass('migrator.run')")[0][0] is None:
+        return []
+    return [row[0] for row in rows(connection, "SELECT outcome FROM migrator.run ORDER BY id")]
+
+
+def left_behind(connection):
+    """Return what no run may leave: a lock, an INVALID index, a session in a transaction, a copy of the schema."""
+    found = rows(
+        connection,
+        "SELECT 'advisory lock of ' || pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    found += rows(connection, "SELECT 'INVALID index ' || indexrelid::regclass FROM pg_index WHERE NOT indisvalid")
+    found += rows(
+        connection,
+        "SELECT 'session ' || state FROM pg_stat_activity WHERE datname = current_database() AND usename = 'migrator'",
+    )
+    found += rows(
+        connection,
+        "SELECT 'copy ' || datname FROM pg_database WHERE starts_with(datname, 'migrator_copy_' || "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())::text || '_')",
+    )
+    return [row[0] for row in found]
