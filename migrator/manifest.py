@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from migrator.environment import Project
 
 FORMAT = 1
+ST_SIZE, ST_MTIME = 6, 8  # places in os.stat_result, whole numbers; the `stat` module has the same names
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs milliseconds
 PATH = os.path.join(HERE, "versions.manifest")  # noqa: PTH118
 VERSIONS = "versions"
@@ -45,9 +46,9 @@ def read(path: str = PATH) -> Manifest | None:
 
 def _is_of_these(top: str, written: int, listing: str, digests: str) -> bool:
     """Compare names, sizes and times; where only a time differs, or could not have differed, the bytes as well."""
-    now = _listed(top)
+    now, newest = _listed(top)
     # A file changed in the very second the manifest was written would show no other time.
-    if "\n".join(now) == listing and max(int(line.split("\t")[1]) for line in now) < written:
+    if newest < written and "\n".join(now) == listing:
         return True
     was, known = listing.split("\n"), digests.split("\n")
     if len(was) != len(now) or len(known) != len(now):
@@ -56,29 +57,33 @@ def _is_of_these(top: str, written: int, listing: str, digests: str) -> bool:
 
 
 def _is_the_same(top: str, written: int, was: str, now: str, digest: str) -> bool:
-    size, changed, name = now.split("\t")
-    size_was, changed_was, name_was = was.split("\t")
+    name, size, changed = now.split("\t")
+    name_was, size_was, changed_was = was.split("\t")
     if (size, name) != (size_was, name_was):
         return False
     return (changed == changed_was and int(changed) < written) or _digest(os.path.join(top, name)) == digest  # noqa: PTH118
 
 
-def _listed(top: str) -> list[str]:
-    """Return 'size, time, name' of each file a run depends on; whole seconds: an image's layers keep no more."""
-    lines = []
+def _listed(top: str) -> tuple[list[str], int]:
+    """Return 'name, size, time' of each file a run depends on, and the newest time.
+
+    In whole seconds: an image's layers keep no more. Thousands of files: every call in the loop counts.
+    """
+    lines, newest = [], 0
     for name in BESIDE:
         found = os.stat(os.path.join(top, name))  # noqa: PTH116, PTH118
-        lines.append(f"{found.st_size}\t{int(found.st_mtime)}\t{name}")
+        lines.append(f"{name}\t{found[ST_SIZE]}\t{found[ST_MTIME]}")
+        newest = max(newest, found[ST_MTIME])
     with os.scandir(os.path.join(top, VERSIONS)) as entries:  # noqa: PTH118
         for entry in entries:
-            if entry.name != "__pycache__":  # whatever else there is may be a revision
+            name = entry.name
+            if name != "__pycache__":  # whatever else there is may be a revision
                 found = entry.stat()
-                lines.append(f"{found.st_size}\t{int(found.st_mtime)}\t{VERSIONS}/{entry.name}")
-    return sorted(lines, key=_name)
-
-
-def _name(line: str) -> str:
-    return line.rpartition("\t")[2]
+                changed = found[ST_MTIME]
+                lines.append(f"{VERSIONS}/{name}\t{found[ST_SIZE]}\t{changed}")
+                newest = max(newest, changed)
+    lines.sort()
+    return lines, newest
 
 
 def _digest(path: str) -> str:
@@ -108,8 +113,8 @@ def write(project: "Project", path: str = PATH) -> bool:
     models = release.of_project(project)
     if models is None or not _is_laid_out_so(project, top):
         return False
-    listing = _listed(top)
-    digests = [_digest(os.path.join(top, _name(line))) for line in listing]  # noqa: PTH118
+    listing, _ = _listed(top)
+    digests = [_digest(os.path.join(top, line.split("\t")[0])) for line in listing]  # noqa: PTH118
     script = type(project.script).from_config(project.config)  # loaded after they were listed, not before
     seals = {item.revision: seal.of_file(Path(item.path)) for item in script.walk_revisions()}
     header = {"format": FORMAT, "written": written, "heads": sorted(script.get_heads()),
