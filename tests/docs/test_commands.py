@@ -22,6 +22,7 @@ RUN = {"make up", "make help", "make format", ADOPT}
 ELSEWHERE = {
     "make test": "runs this",
     'make test args="-k lock"': "runs this",
+    "make story": "tests/story runs the same code, with its outcome asserted",
     "make check": "is run on the tree itself by .ci/run; here it would judge a copy",
 }
 # Pages whose commands need what no test has.
