@@ -15,6 +15,7 @@ from migrator.autogenerate import trial
 from migrator.autogenerate.refusal import Refusal
 from migrator.autogenerate.scene import NAME_BYTES, Scene, shown, type_name
 from migrator.autogenerate.step import NoteOp, Phase, Step, autocommit, execute
+from migrator.backfill.declare import BackfillOp
 
 BY_COPY = (
     "Write it in steps: add a column of the new kind under another name (nullable), write both in the app, "
@@ -197,22 +198,38 @@ def _not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
         existing_nullable=True,
         modify_nullable=False,
     )
+    fill, look = _fill(op, scene, where)
     validate = f"ALTER TABLE {table} VALIDATE CONSTRAINT {scene.quote(proof.constraint_name)}"
     yield Step(
         Phase.TIGHTEN,
         f"refuse null in {where}",
-        (unproved,),
+        (unproved, fill),
         (drop,),
-        (f"{where}: a release that still writes NULL to it fails from here on",),
+        (f"{where}: a release that still writes NULL to it fails from here on", look),
     )
     yield Step(
         Phase.TIGHTEN,
         f"validate {where} not null",
         (execute(validate),),
         (drop, unproved),
-        (f"{where}: validating fails while a row holds NULL; fill those in batches first",),
     )
     yield Step(Phase.TIGHTEN, f"set {where} not null", (nullable, drop), (proof, nullable.reverse()))
+
+
+def _fill(op: ops.AlterColumnOp, scene: Scene, where: str) -> tuple[ops.MigrateOperation, str]:
+    """Fill old rows with the column's default, in batches; without one, show how. With it, what to look at."""
+    column = scene.quote(op.column_name)
+    given = op.modify_server_default if op.modify_server_default is not False else op.existing_server_default
+    argument = getattr(given, "arg", given)
+    undone = f"{column} IS NULL"
+    if not isinstance(argument, str | sa.TextClause):
+        shown_call = f'op.backfill({op.table_name!r}, set={{{op.column_name!r}: "…"}}, where={undone!r})'
+        note = f"Rows that hold NULL have to be filled before the next revision: {shown_call}"
+        return NoteOp(note), f"{where}: validating fails while a row holds NULL; say in the revision what to fill in"
+    # As SQLAlchemy has it: a plain string is a value, text() is SQL.
+    value = "'" + argument.replace("'", "''") + "'" if isinstance(argument, str) else argument.text
+    fill = BackfillOp(op.table_name, {op.column_name: value}, undone, schema=op.schema)
+    return fill, f"{where}: rows that hold NULL are filled with {value}; change the revision if that is not right"
 
 
 def _proof_name(table: str, column: str) -> str:

@@ -13,6 +13,8 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import render_op
 from alembic.operations import ops
 
+from migrator.backfill.declare import BackfillOp
+
 Op = ops.MigrateOperation
 
 
@@ -118,6 +120,12 @@ def _render_autocommit(context: AutogenContext, op: AutocommitOp) -> list[str]:
 @renderers.dispatch_for(NoteOp)
 def _render_note(_context: AutogenContext, op: NoteOp) -> list[str]:
     return [f"# {line}" for line in op.text.splitlines()]
+
+
+@renderers.dispatch_for(BackfillOp)
+def _render_backfill(_context: AutogenContext, op: BackfillOp) -> str:
+    schema = f", schema={op.schema!r}" if op.schema else ""
+    return f"op.backfill({op.table!r}{schema}, set={op.assignments!r}, where={op.where!r})"
 
 
 def autocommit(*operations: Op) -> AutocommitOp:

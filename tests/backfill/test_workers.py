@@ -1,0 +1,53 @@
+"""Workers: many share one backfill, each range with one of them at a time, and a dead one's comes back."""
+
+import psycopg2
+import pytest
+
+from migrator.backfill import store
+from tests.migrator.rig import until
+
+SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.001)"}, where="handle IS NULL")"""
+
+
+@pytest.fixture
+def begun(people, run):
+    project = people(12_000, SLOW)
+    assert run("upgrade", project=project, MIGRATOR_DEADLINE="1s").code == 0
+    return project
+
+
+@pytest.fixture
+def session(db, begun):
+    made = []
+
+    def one():
+        made.append(psycopg2.connect(db.url))
+        return made[-1].cursor()
+
+    yield one
+    for connection in made:
+        connection.close()
+
+
+def test_no_two_sessions_lease_one_range_and_a_dead_session_gives_it_back(session, db):
+    one, two, three = session(), session(), session()
+    first, second = store.lease(one, "people_handle", 0), store.lease(two, "people_handle", 0)
+    assert {first.kind, second.kind} == {"walk", "rest"}
+    assert store.lease(three, "people_handle", 0) is None  # the last look comes when nothing else is open
+    db.rows("SELECT pg_terminate_backend(%s)", one.connection.info.backend_pid)
+    again = until(lambda: store.lease(three, "people_handle", 0), "the lease")
+    assert again == first
+
+
+def test_three_workers_share_one_backfill(begun, spawn, run, db):
+    workers = [spawn("backfill", project=begun) for _ in range(3)]
+    most = until(
+        lambda: db.rows("SELECT count(*) FROM migrator.backfill_worker WHERE rows > 0 HAVING count(*) = 3"),
+        "three workers that have done something",
+    )
+    assert most == [(3,)]
+    db.rows("UPDATE people SET handle = lower(name) WHERE handle IS NULL AND id > 3000")  # enough was seen
+    assert [worker.result().code for worker in workers] == [0, 0, 0]
+    assert db.rows("SELECT state FROM migrator.backfill") == [("done",)]
+    assert db.one("SELECT count(*) FROM people WHERE handle IS DISTINCT FROM lower(name)") == 0
+    assert db.one("SELECT count(*) FROM migrator.backfill_worker") == 0
