@@ -29,6 +29,7 @@ SELECT c.oid::bigint, c.oid::regclass::text, a.attname,
   JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
  WHERE c.relkind = 'r' AND c.reltuples > 0 AND NOT c.relispartition
+   AND NOT (c.relnatts = 1 AND a.attname = 'version_num')  -- Alembic's own
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'migrator')"""
 
 

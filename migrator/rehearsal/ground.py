@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from migrator.environment import Project
     from migrator.settings import Settings
 
+OURS = "rehearsal"
 _HOLDS = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
@@ -59,8 +60,12 @@ class Ground:
     project: Project
 
     def connect(self) -> Any:
-        """Return a connection of psycopg2's own to it."""
-        return connect.open_connection(connect.address(self.url), connect.CONNECT_TIMEOUT_S)
+        """Return a connection of psycopg2's own to it, marked as the rehearsal's."""
+        raw = connect.open_connection(connect.address(self.url), connect.CONNECT_TIMEOUT_S)
+        with raw.cursor() as cursor:
+            cursor.execute(f"SET application_name = '{OURS}'")
+        raw.commit()
+        return raw
 
     def run(self, work: Any) -> None:
         """Run the project's env.py on this database and on no other; `work(context, arguments)` does the rest."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.rehearsal.clients import Client, Sample, works
+from migrator.rehearsal.ground import OURS
+from migrator.statements import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +32,8 @@ CLIENTS = 4
 QUIET_S = 1.0  # before the first revision and after the last: what it is like without
 LOOK_EVERY_S = 0.02
 _MIGRATOR_IS_THERE = """
-SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'migrator/%'"""
+SELECT count(*) > 0 FROM pg_stat_activity
+ WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> %s"""
 UPGRADE, PLAIN = "migrator upgrade", "plain Alembic"
 
 
@@ -199,7 +202,7 @@ def _hold(ground: Ground, raw: Any, seconds: float, over: threading.Event) -> No
         beside.autocommit = True
         there = False
         while not there and not over.wait(LOOK_EVERY_S):
-            cursor.execute(_MIGRATOR_IS_THERE)
+            cursor.execute(_MIGRATOR_IS_THERE, (OURS,))
             there = cursor.fetchone()[0]
     over.wait(seconds)
     raw.close()
@@ -222,4 +225,4 @@ def _apply(ground: Ground, way: str, revision: str, deadline: Deadline) -> tuple
         )
     except subprocess.TimeoutExpired:
         return 3, "not done by the deadline"
-    return done.returncode, (done.stderr.strip().splitlines() or [""])[-1]
+    return done.returncode, shortened((done.stderr.strip().splitlines() or [""])[-1], 200)
