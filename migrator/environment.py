@@ -56,6 +56,8 @@ class Project:
 def load(settings: Settings) -> Project:
     """Return the project of a configuration; raise Usage when Alembic cannot read it."""
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the engine reports each step itself
+    # A connection that broke cannot be reset: the pool's traceback of that says nothing that our own error does not.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         toml = settings.config.with_name("pyproject.toml")  # where Alembic's pyproject template keeps the rest
         config = Config(str(settings.config), toml_file=toml if toml.is_file() else None)

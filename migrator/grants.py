@@ -210,7 +210,7 @@ def _exists_or_made(control: Control, role: str, password: str, means: Means) ->
     # Only a verifier is sent: the password itself stays out of the server's log.
     verifier = psycopg2.extensions.encrypt_password(password, role, control.raw, "scram-sha-256")
     try:
-        control.rows(f"CREATE ROLE {quoted(role)} LOGIN PASSWORD %s", (verifier,))
+        control.rows(f"CREATE ROLE {quoted(role).replace('%', '%%')} LOGIN PASSWORD %s", (verifier,))
     except psycopg2.errors.InsufficientPrivilege:
         raise Refused(
             f"this role may not create the app's role {role}",
