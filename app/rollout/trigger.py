@@ -23,7 +23,9 @@ UNDER_WAY = ("created", "queued", "build_in_progress", "pre_deploy_in_progress",
 BUILT = ("live", "deactivated")  # deactivated: it was live, and a newer one is now
 JOB_BASES = ("web_service", "private_service", "background_worker", "cron_job")
 OVER = ("succeeded", "failed", "canceled")
-SHARE_OF_TIME = 0.9  # the job's own deadline: it ends before this command does, and its last words are still read
+# What the job leaves of the time, to start in and for its last words to be read: a tenth, and a minute if it can be.
+RESERVE = 0.1
+RESERVE_S = 60.0
 NOT_FOUND = 404
 DETAILS = "the migrator's log says why"
 
@@ -201,7 +203,8 @@ class Trigger:
                 return None
 
     def _command(self, run_id: str) -> str:
-        seconds = int(self._deadline.left() * SHARE_OF_TIME)
+        left = self._deadline.left()
+        seconds = int(left - min(max(RESERVE_S, left * RESERVE), left / 2))
         # Plain words: Render gives a container's command to no shell.
         return f"migrator upgrade --expect-commit {self._given.commit} --run-id {run_id} --deadline {max(1, seconds)}s"
 
