@@ -296,12 +296,12 @@ def test_7_an_api_that_goes_away_while_the_job_runs_does_not_undo_what_the_job_d
 
 
 def test_8_a_job_that_does_not_start_in_time_ends_the_deploy_at_its_own_deadline(serving):
-    serving.app.env["PREDEPLOY_DEADLINE"] = "4s"
+    serving.app.env["PREDEPLOY_DEADLINE"] = "15s"
     serving.platform.job_starts.clear()
     deploy = push(serving, "two")
     assert deploy.status == "pre_deploy_failed"
     job = serving.platform.jobs[0]
-    assert "not done within 4 s (PREDEPLOY_DEADLINE)" in deploy.log[-1]
+    assert "not done within 15 s (PREDEPLOY_DEADLINE)" in deploy.log[-1]
     assert f"waiting for job {job.id} (pending), which goes on alone" in deploy.log[-1]
     assert deploy.log[-1].endswith("(exit 3)")
     still_serves(serving, "one")
@@ -351,7 +351,7 @@ def test_10_a_rollback_to_a_release_that_the_schema_broke_is_closed_with_no_job(
 
 def test_11_with_no_predeploy_readiness_keeps_the_traffic_away(serving):
     del serving.app.written["preDeployCommand"]
-    serving.platform.start_limit_s = 3
+    serving.platform.start_limit_s = 12
     serving.platform.push("two", "app")
     deploy = serving.platform.settled(serving.app, "two")
     assert deploy.status == "update_failed"
