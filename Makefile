@@ -64,6 +64,14 @@ bench-rules: .venv/ready ## Compare the rehearsal's findings, squawk's, and what
 bench-backfill: .venv/ready ## Fill a column under load, against one UPDATE (ROWS=5000000)
 	@exec $(PY) benchmarks/backfill.py $(or $(ROWS),500000)
 
+.PHONY: bench
+bench: .venv/ready ## Measure beside other tools, and write benchmarks/RESULTS.md (an hour on a quiet machine)
+	@$(PY) -m benchmarks.speed --write
+
+.PHONY: bench-quick
+bench-quick: .venv/ready ## The same in short: nothing to do, a round trip of 20 ms, a fresh database
+	@$(PY) -m benchmarks.speed --quick
+
 .PHONY: check
 check: .venv/ready ## Lint, format check and declared layers
 	@$(PY) -m ruff check .
