@@ -46,6 +46,7 @@ def find(script: ScriptDirectory, start: str | None, end: str, against: str | No
 def _below(script: ScriptDirectory, target: str) -> set[str]:
     if target == "base":
         return set()
+    plan.alembic_says(lambda: script.get_revisions(target))  # says it better where there is none
     return plan.alembic_says(
         lambda: {item.revision for item in script.iterate_revisions(target, "base", inclusive=True, implicit_base=True)}
     )

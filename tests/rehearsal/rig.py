@@ -45,13 +45,13 @@ class Project:
     directory: object
 
     @classmethod
-    def make(cls, directory, *, setup=TABLES):
+    def make(cls, directory, *, setup=TABLES, body=None):
         (directory / "versions").mkdir(parents=True)
         (directory / "env.py").write_text(ENV)
         (directory / "script.py.mako").write_text("")
         (directory / "alembic.ini").write_text(INI.format(directory=directory))
         project = cls(directory)
-        project.add("def upgrade():\n    op.execute(" + repr(setup) + ")\n")
+        project.add(body or f"def upgrade():\n    op.execute({setup!r})\n")
         return project
 
     def add(self, body):

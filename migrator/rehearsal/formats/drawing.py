@@ -131,7 +131,7 @@ def waits(measured: Measured, window: Window, highest_ms: float) -> str:
     parts = [_applied(across(window.began_s), across(window.ended_s))]
     parts += [_tick(up(value), value) for value in TICKS if value <= highest]
     parts += _points(across, up, [one for number, one in enumerate(samples) if one.error or number % step == 0])
-    parts.append(_mark(across(longest.at_s), up(longest.ms), longest))
+    parts.append(_mark(across(longest.at_s), across(longest.at_s + longest.ms / 1000), up(longest.ms), longest))
     took = window.ended_s - window.began_s
     parts.append(f'<text class="axis" x="{LEFT}" y="{HEAD + PLOT + 18}">{escape(measured.way)}: {took:.2f} s</text>')
     return _svg(HEAD + PLOT + FOOT, parts, f"Waits of clients while {measured.way} applied {window.label}")
@@ -158,10 +158,12 @@ def _points(across: Callable[[float], float], up: Callable[[float], float], samp
     return [f'<path class="{kind}" d="{"".join(found)}"/>' for kind, found in dots.items() if found]
 
 
-def _mark(left: float, top: float, one: Sample) -> str:
+def _mark(left: float, right: float, top: float, one: Sample) -> str:
+    """Mark the longest wait: a circle where it was sent, a line to where its answer came."""
     anchor = "end" if left > WIDTH / 2 else "start"
     shift = -8 if anchor == "end" else 8
     return (
+        f'<line class="wait" x1="{left:.1f}" x2="{right:.1f}" y1="{top:.1f}" y2="{top:.1f}"/>'
         f'<circle class="longest" cx="{left:.1f}" cy="{top:.1f}" r="5"/>'
         f'<text class="said" text-anchor="{anchor}" x="{left + shift:.1f}" y="{max(top - 5, 10):.1f}">'
         f"{one.ms:.0f} ms, {escape(one.kind)} {escape(one.table)}</text>"

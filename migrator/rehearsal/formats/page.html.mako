@@ -62,7 +62,7 @@ g text { text-anchor: middle; font-size: 10px; } svg g text { fill: var(--paper)
 .nobody rect { fill: var(--nobody); opacity: .75; }
 path { stroke-width: 3; stroke-linecap: round; fill: none; } path.read { stroke: var(--read); opacity: .7; }
 path.write { stroke: var(--write); opacity: .7; } path.failed { stroke: var(--all); stroke-width: 5; }
-circle.longest { fill: none; stroke: var(--all); stroke-width: 2; }
+circle.longest { fill: none; stroke: var(--all); stroke-width: 2; } line.wait { stroke: var(--all); stroke-width: 2; }
 .said { font-weight: 600; } rect.applied { fill: var(--applied); }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; font-size: .8rem; color: var(--soft); margin: .2rem 0 0; }
 .key span::before { content: ""; display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em;
