@@ -10,22 +10,28 @@ AIM = 0.5
 WEIGHT = 0.3  # of the newest batch in the moving average
 GROWTH = 2.0
 STEADY_ROWS = 20  # what a batch of fewer rows costs is not the rows
+# Taken for what writing a row costs until a batch has shown it: rows that are done already are walked over much
+# quicker than others are written, and after them a batch of that size would be far too long.
+UNKNOWN_ROW_MS = 0.02
 
 
 @dataclass
 class Pace:
-    """The moving average of what a row costs, and the size that follows from it."""
+    """The moving average of what writing a row costs, and the size that follows from it."""
 
     size: int
     target_ms: int
-    row_ms: float | None = None
+    row_ms: float = UNKNOWN_ROW_MS
+    known: bool = False
 
-    def took(self, walked: int, milliseconds: float) -> None:
-        """Take in one batch: of how many rows of the key it was, and how long its locks were held."""
+    def took(self, walked: int, written: int, milliseconds: float) -> None:
+        """Take in one batch: rows of the key walked over, those written, and how long their locks were held."""
         if walked < STEADY_ROWS and walked < self.size:
             return
         now = milliseconds / max(walked, 1)
-        self.row_ms = now if self.row_ms is None else WEIGHT * now + (1 - WEIGHT) * self.row_ms
+        if written * 2 >= walked:
+            self.row_ms = WEIGHT * now + (1 - WEIGHT) * self.row_ms if self.known else now
+            self.known = True
         # A slow batch counts at once: the average alone would let the next few be as slow.
         wanted = self.target_ms * AIM / max(self.row_ms, now, 1e-6)
         self.size = max(1, min(LARGEST, int(min(wanted, self.size * GROWTH))))

@@ -76,13 +76,16 @@ class Worker:
     def _work(self, session: Session, worker: str) -> str:
         try:
             batches = Batches(session, self.backfill, worker, Pace(self.backfill.batch_size, self.target_ms))
-            batches.begin()
         except psycopg2.Error as error:
             raise self._lost_or_failed(session, error) from error
         except Refused as refused:
             self._fail(refused.message)
             raise
-        return _Round(self, session, batches, Progress(self.means.tell, self.backfill)).until_over()
+        progress = Progress(self.means.tell, self.backfill)
+        try:
+            return _Round(self, session, batches, progress).until_over()
+        finally:
+            progress.end()
 
     def _fail(self, note: str) -> None:
         store.set_state(self.means.control, self.backfill.name, "failed", note, of=("new", "running"))
@@ -113,6 +116,7 @@ class _Round:
     misses: int = 0
     final_rounds: int = 0
     looked: float = 0.0
+    started: bool = False
     pressure: Pressure = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,7 +133,7 @@ class _Round:
             if time.monotonic() - self.looked >= LOOK_EVERY_S and not self._look():
                 return "unfinished"
             try:
-                done = self.batches.one()
+                done = self._batch()
             except Failing as failing:
                 self._failing(failing)
             except psycopg2.Error as error:
@@ -143,13 +147,19 @@ class _Round:
                 else:
                     self._after(done)
 
+    def _batch(self) -> Done | None:
+        if not self.started:  # here, because the table may be locked just now
+            self.batches.begin()
+            self.started = True
+        return self.batches.one()
+
     def _after(self, done: Done) -> None:
         batches = self.batches
         self.misses = self.misses if done.kind == "final" and not done.rows else 0
         if done.kind == "walk":
             batches.skip_locked = False
             if batches.limit is None:
-                batches.pace.took(done.walked, done.milliseconds)
+                batches.pace.took(done.walked, done.rows, done.milliseconds)
             else:
                 batches.limit = batches.limit * 2 if batches.limit * 2 < batches.pace.size else None
             self.progress.add(done.rows, done.walked)

@@ -14,6 +14,18 @@ FILL = """op.backfill("people", set={"handle": "lower(name)"}, where="handle IS 
 
 
 @pytest.fixture
+def undone(db):  # noqa: F811 - the fixture above
+    """Leave a finished backfill as one that is still to be done: `undone("paused")` as an operator held it."""
+
+    def made(state="new", undo="UPDATE people SET handle = NULL"):
+        db.rows(undo)
+        db.rows("DELETE FROM migrator.backfill_range")
+        db.rows("UPDATE migrator.backfill SET state = %s, started = NULL, finished = NULL", state)
+
+    return made
+
+
+@pytest.fixture
 def people(project, db):  # noqa: F811 - the fixture above
     """Make a revision with the table, and one with a backfill: `people(rows)`."""
 

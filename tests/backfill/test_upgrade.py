@@ -7,14 +7,6 @@ from tests.backfill.conftest import FILL
 NOT_NULL = "ALTER TABLE people ALTER COLUMN handle SET NOT NULL"
 # Nobody reports here: what an unknown app may need is not the point.
 ALONE = {"MIGRATOR_NO_UNKNOWN_RELEASE": "yes"}
-SHORT = {"MIGRATOR_DEADLINE": "2s", **ALONE}
-
-
-@pytest.fixture
-def held(client):
-    """A row that somebody holds, so that no backfill of the table ends."""
-    somebody = client("the holder")
-    return lambda: somebody.run("SELECT 1 FROM people WHERE id = 7 FOR UPDATE") and somebody
 
 
 def test_a_short_backfill_is_done_by_the_upgrade_that_declares_it(people, run, db):
@@ -28,59 +20,62 @@ def test_a_short_backfill_is_done_by_the_upgrade_that_declares_it(people, run, d
 
 
 def test_what_needs_an_unfinished_backfill_is_deferred_with_the_reason_and_applied_once_it_is_done(
-    people, run, db, held
+    people, run, db, undone
 ):
     project = people(500)
-    assert run("upgrade", "a1", project=project).code == 0
+    assert run("upgrade", project=project).code == 0
+    undone("paused")
     project.sql("c3", NOT_NULL)
-    somebody = held()
-    first = run("upgrade", "--json", project=project, **SHORT)
+    first = run("upgrade", "--json", project=project, **ALONE)
     assert (first.code, first.json["outcome"]) == (0, "deferred"), first.text
     assert (first.json["deferred"], first.json["waits_for_backfill"]) == (["c3"], "people_handle")
-    assert "c3 waits for backfill people_handle (running, 99 % done)" in db.one("SELECT reason FROM migrator.deferred")
-    assert db.one("SELECT count(*) FROM people WHERE handle IS NULL") == 1
-    somebody.close()
+    assert db.one("SELECT reason FROM migrator.deferred") == "c3 waits for backfill people_handle (paused, 0 % done)"
+    assert run("backfill", "resume", project=project).code == 0
     assert run("backfill", project=project).last == "done: nothing is left to do (safe to run again)"
     second = run("upgrade", project=project, **ALONE)
     assert second.last == "done: 1 applied, the database is at c3 (safe to run again)"
 
 
-def test_a_revision_that_an_unfinished_backfill_means_nothing_to_is_not_held_back(people, run, db, held):
+def test_an_upgrade_finishes_what_a_revision_of_its_own_needs(people, run, db, undone):
     project = people(500)
-    assert run("upgrade", "a1", project=project).code == 0
-    somebody = held()
-    assert run("upgrade", project=project, **SHORT).code == 0
-    somebody.close()
-    assert run("backfill", "pause", project=project).code == 0
+    assert run("upgrade", project=project).code == 0
+    undone()
+    project.sql("c3", NOT_NULL)
+    assert run("upgrade", project=project, **ALONE).code == 0
+    assert db.one("SELECT count(*) FROM people WHERE handle = lower(name)") == 500
+
+
+def test_a_revision_that_an_unfinished_backfill_means_nothing_to_is_not_held_back(people, run, db, undone):
+    project = people(500)
+    assert run("upgrade", project=project).code == 0
+    undone("paused")
     project.sql("c3", "ALTER TABLE people ADD COLUMN n int; CREATE TABLE other (id int)")
     project.sql("d4", "ALTER TABLE people ADD CONSTRAINT c CHECK (handle IS NOT NULL) NOT VALID")
     project.sql("e5", "ALTER TABLE people VALIDATE CONSTRAINT c")
     done = run("upgrade", "--json", project=project, **ALONE)
     assert done.code == 0, done.text
     assert ([item["revision"] for item in done.json["applied"]], done.json["deferred"]) == (["c3", "d4"], ["e5"])
-    assert "e5 waits for backfill people_handle (paused, 99 % done: paused by an operator)" in db.one(
-        "SELECT reason FROM migrator.deferred"
-    )
 
 
-def test_a_revision_can_say_that_it_needs_a_backfill_of_another_table(people, run, held):
+def test_a_revision_can_say_that_it_needs_a_backfill_of_another_table(people, run, undone):
     project = people(500)
-    assert run("upgrade", "a1", project=project).code == 0
-    project.revision("c3", 'op.needs_backfill("people_handle"); op.execute("CREATE TABLE other (id int)")')
-    held()
-    assert run("upgrade", "--json", project=project, **SHORT).json["deferred"] == ["c3"]
-
-
-def test_a_release_that_needs_a_backfill_is_not_served_before_it_is_finished(people, run, held):
-    project = people(500, FILL.replace(")", ") ", 1).replace('where="', 'before_serving=True, where="'))
-    assert run("upgrade", "a1", project=project).code == 0
-    somebody = held()
-    first = run("upgrade", project=project, **SHORT)
-    assert first.code == 3, first.text
-    assert "this release is not served before the end of backfill people_handle (running, 99 % done)" in first.last
-    assert "safe to run again as it is" in first.last
-    somebody.close()
     assert run("upgrade", project=project).code == 0
+    undone("paused")
+    project.revision("c3", 'op.needs_backfill("people_handle"); op.execute("CREATE TABLE other (id int)")')
+    assert run("upgrade", "--json", project=project, **ALONE).json["deferred"] == ["c3"]
+
+
+def test_a_release_that_needs_a_backfill_is_not_served_before_it_is_finished(people, run, undone):
+    project = people(500, FILL.replace('where="', 'before_serving=True, where="'))
+    assert run("upgrade", project=project).code == 0
+    undone("paused")
+    project.sql("c3", "CREATE TABLE other (id int)")
+    first = run("upgrade", project=project, **ALONE)
+    assert first.code == 3, first.text
+    assert "this release is not served before the end of backfill people_handle (paused, 0 % done)" in first.last
+    assert "safe to run again as it is" in first.last
+    assert run("backfill", "resume", project=project).code == 0
+    assert run("upgrade", project=project, **ALONE).code == 0
 
 
 def test_a_failing_backfill_does_not_take_back_its_revision_and_says_so(people, run, db):

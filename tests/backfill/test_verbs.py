@@ -5,47 +5,52 @@ import pytest
 from tests.migrator.rig import until
 
 SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.005)"}, where="handle IS NULL")"""
-SHORT = {"MIGRATOR_DEADLINE": "2s"}
+MORE = "INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 6000) AS n"
 
 
 @pytest.fixture
-def slow(people, run):
-    """A backfill of 3000 rows, each of which takes a while; not finished by the upgrade."""
-    project = people(3000, SLOW)
-    done = run("upgrade", project=project, **SHORT)
-    assert done.code == 0, done.text
+def slow(people, run, undone):
+    """A slow backfill of 6,000 rows that nobody has begun."""
+    project = people(0, SLOW)
+    assert run("upgrade", project=project).code == 0
+    undone(undo=MORE)
     return project
+
+
+@pytest.fixture
+def worker(slow, spawn, run):
+    """A worker that has done something."""
+    made = spawn("backfill", project=slow)
+    until(lambda: status(run, slow)["rows"] > 0, "some rows")
+    return made
 
 
 def status(run, project):
     return run("backfill", "status", "--json", project=project).json["backfills"][0]
 
 
-def test_status_shows_how_far_it_is(slow, run):
-    shown = run("backfill", "status", project=slow)
-    assert shown.out.startswith("backfill   people_handle   running   ")
-    assert shown.last == "done: 1 unfinished (safe to run again)"
-    assert "backfill   people_handle   running" in run("status", project=slow).out
+def test_status_shows_how_far_it_is(slow, worker, run):
+    assert "backfill   people_handle   running   " in run("backfill", "status", project=slow).out
+    assert "backfill   people_handle   running   " in run("status", project=slow).out
+    worker.signal(15)
+    assert worker.result().code == 143
     found = status(run, slow)
-    assert (found["name"], found["table"], found["state"], found["workers"]) == (
-        "people_handle", "public.people", "running", 0,
-    )  # fmt: skip
-    assert 0 < found["rows"] < 3000
+    assert (found["name"], found["table"], found["state"]) == ("people_handle", "public.people", "running")
+    assert 0 < found["rows"] < 6000
     assert run("status", "--json", project=slow).json["backfills"][0]["rows"] == found["rows"]
 
 
-def test_the_time_is_up_and_the_next_run_goes_on(slow, run, db):
-    before = status(run, slow)["rows"]
-    done = run("backfill", project=slow, **SHORT)
+def test_the_time_is_up_and_the_next_run_goes_on(slow, run):
+    done = run("backfill", project=slow, MIGRATOR_DEADLINE="2s")
     assert done.code == 3
-    assert done.last.startswith("busy: the time is up and people_handle   running")
+    assert done.last.startswith("busy: the time is up and people_handle   ")
     assert "it goes on from where it is" in done.last
+    before = status(run, slow)["rows"]
+    assert run("backfill", project=slow, MIGRATOR_DEADLINE="3s").code == 3
     assert status(run, slow)["rows"] > before
 
 
-def test_pause_resume_and_cancel_reach_a_worker_at_work(slow, run, spawn, db):
-    worker = spawn("backfill", project=slow)
-    until(lambda: status(run, slow)["workers"] == 1, "the worker")
+def test_pause_resume_and_cancel_reach_a_worker_at_work(slow, worker, run):
     assert run("backfill", "pause", "people_handle", project=slow).code == 0
     worker.said("by an operator; `migrator backfill resume people_handle` goes on")
     held = status(run, slow)
@@ -77,9 +82,7 @@ def test_a_database_without_a_ledger_has_no_backfill(project, run):
     assert run("backfill", project=project).last == "done: there is no backfill (safe to run again)"
 
 
-def test_a_signal_ends_a_worker_between_two_batches(slow, spawn, run, db):
-    worker = spawn("backfill", project=slow)
-    until(lambda: status(run, slow)["workers"] == 1, "the worker")
+def test_a_signal_ends_a_worker_and_what_it_did_is_counted(slow, worker, run, db):
     worker.signal(15)
     done = worker.result()
     assert done.code == 143, done.text

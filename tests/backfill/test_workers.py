@@ -7,12 +7,15 @@ from migrator.backfill import store
 from tests.migrator.rig import until
 
 SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.001)"}, where="handle IS NULL")"""
+MORE = "INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 12000) AS n"
 
 
 @pytest.fixture
-def begun(people, run):
-    project = people(12_000, SLOW)
-    assert run("upgrade", project=project, MIGRATOR_DEADLINE="1s").code == 0
+def begun(people, run, undone):
+    """A slow backfill of 12,000 rows that nobody has begun."""
+    project = people(0, SLOW)
+    assert run("upgrade", project=project).code == 0
+    undone(undo=MORE)
     return project
 
 
@@ -30,9 +33,12 @@ def session(db, begun):
 
 
 def test_no_two_sessions_lease_one_range_and_a_dead_session_gives_it_back(session, db):
+    db.rows("UPDATE migrator.backfill SET state = 'running'")
+    kinds = "unnest('{walk,rest,final}'::text[])"
+    db.rows(f"INSERT INTO migrator.backfill_range (backfill, kind) SELECT 'people_handle', {kinds}")
     one, two, three = session(), session(), session()
     first, second = store.lease(one, "people_handle", 0), store.lease(two, "people_handle", 0)
-    assert {first.kind, second.kind} == {"walk", "rest"}
+    assert (first.kind, second.kind) == ("walk", "rest")
     assert store.lease(three, "people_handle", 0) is None  # the last look comes when nothing else is open
     db.rows("SELECT pg_terminate_backend(%s)", one.connection.info.backend_pid)
     again = until(lambda: store.lease(three, "people_handle", 0), "the lease")
