@@ -16,8 +16,9 @@ _QUERIES = tuple(f"SELECT concat_ws(' ', {query} AND {_OURS}" for query in (
        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relname <> 'alembic_version'""",
     """'column', c.oid::regclass, a.attname, format_type(a.atttypid, a.atttypmod),
        CASE WHEN a.attnotnull THEN 'NOT NULL' END, 'identity', a.attidentity, 'generated', a.attgenerated,
-       'default', pg_get_expr(d.adbin, d.adrelid), 'collation', a.attcollation::regcollation,
-       'storage', a.attstorage, a.attcompression, 'statistics', nullif(a.attstattarget, -1),
+       'default', pg_get_expr(d.adbin, d.adrelid), 'collation',
+       (SELECT l.collname FROM pg_collation l WHERE l.oid = a.attcollation),
+       'storage', a.attstorage, to_jsonb(a) ->> 'attcompression', 'statistics', nullif(a.attstattarget, -1),
        'comment', col_description(c.oid, a.attnum), a.attacl)
        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
