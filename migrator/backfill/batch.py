@@ -47,7 +47,8 @@ class Done:
     kind: str
     rows: int = 0
     walked: int = 0
-    milliseconds: float = 0.0
+    update_ms: float = 0.0
+    held_ms: float = 0.0  # from the first lock to the end of the commit
     finished: bool = False
     full: bool = False  # as many rows as were asked for: there may be more
 
@@ -102,6 +103,7 @@ class Batches:
         self.rate, self.left_s = 0.0, 0.0
         self._aside = backfill.aside > 0
         self._last = 0
+        self._begun = self._changed = 0.0
         self._holders = target.holders(session.ask, backfill.namespace, backfill.relation)
         self._walks: dict[tuple[str | None, str | None], Walk] = {}
 
@@ -116,12 +118,13 @@ class Batches:
             held = store.lease(cursor, self.backfill.name, self._last)
             if held is None:
                 return None
-            begun = time.monotonic()
+            self._begun = self._changed = time.monotonic()
             if held.kind == "rest":
                 return self._share_out(cursor, held)
             done = self._walk(cursor, held) if held.kind == "walk" else self._look_again(cursor, held)
         self._last = held.id
-        return dataclasses.replace(done, milliseconds=1000 * (time.monotonic() - begun))
+        update, whole = self._changed - self._begun, time.monotonic() - self._begun
+        return dataclasses.replace(done, update_ms=1000 * update, held_ms=1000 * whole)
 
     def set_aside(self, failing: Failing) -> None:
         """Write the failing rows down, so that no batch meets them again."""
@@ -189,11 +192,14 @@ class Batches:
         import psycopg2  # noqa: PLC0415
 
         update = walk.update(where, skip_locked=self.skip_locked, aside=self._aside)
+        self._begun = time.monotonic()
         try:
             if self.checked:
                 cursor.execute(*update)
+                self._changed = time.monotonic()
                 return int(cursor.rowcount)
             cursor.execute(*walk.counted(update))
+            self._changed = time.monotonic()
         except psycopg2.Error as error:
             if only and is_of_a_row(error.pgcode):
                 raise Failing(walk, held, only, error.diag.message_primary or str(error), error.pgcode) from error

@@ -23,17 +23,24 @@ class Pace:
     target_ms: int
     row_ms: float = UNKNOWN_ROW_MS
     known: bool = False
+    fixed_ms: float = 0.0
 
-    def took(self, walked: int, written: int, milliseconds: float) -> None:
-        """Take in one batch: rows of the key walked over, those written, and how long their locks were held."""
+    def took(self, walked: int, written: int, update_ms: float, held_ms: float) -> None:
+        """Take in one batch: rows walked over and written, the time of its UPDATE, and how long its locks were held.
+
+        What a commit costs is no row's: fewer rows would not make it less, so it takes at most half of the time.
+        """
         if walked < STEADY_ROWS and walked < self.size:
             return
-        now = milliseconds / max(walked, 1)
+        now = update_ms / max(walked, 1)
+        self.fixed_ms = WEIGHT * (held_ms - update_ms) + (1 - WEIGHT) * self.fixed_ms
         if written * 2 >= walked:
             self.row_ms = WEIGHT * now + (1 - WEIGHT) * self.row_ms if self.known else now
             self.known = True
-        # A slow batch counts at once: the average alone would let the next few be as slow.
-        wanted = self.target_ms * AIM / max(self.row_ms, now, 1e-6)
+        # A batch beyond the target counts at once: the average alone would let the next few be as slow.
+        cost = max(self.row_ms, now if held_ms > self.target_ms else 0.0, 1e-6)
+        aim = self.target_ms * AIM
+        wanted = max(aim - self.fixed_ms, aim / 2) / cost
         self.size = max(1, min(LARGEST, int(min(wanted, self.size * GROWTH))))
 
     def missed(self) -> None:
