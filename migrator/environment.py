@@ -65,7 +65,7 @@ def load(settings: Settings) -> Project:
         if settings.database_url:
             config.set_main_option("sqlalchemy.url", _for_env(settings.database_url).replace("%", "%%"))
         script = ScriptDirectory.from_config(config)
-    except (CommandError, OSError, ValueError, KeyError, configparser.Error) as error:
+    except (CommandError, OSError, ValueError, KeyError, ImportError, configparser.Error) as error:
         raise Usage(f"{settings.config.name} cannot be used: {_one_line(error)}", "correct it") from None
     _read_revisions(script)
     return Project(config, script)

@@ -10,11 +10,11 @@ import collections
 import concurrent.futures
 import json
 import multiprocessing
-import os
 import sys
 import time
 from pathlib import Path
 
+from migrator import binaries
 from tests.torture import pool as workers
 from tests.torture.kinds import KINDS
 
@@ -45,17 +45,25 @@ def main():
                 counts[kind, fault, wrong] += 1
             bad = sum(wrong for _, _, wrong in found)
             name = found[0][0] if found else "nothing"
-            print(f"{time.monotonic() - began:6.0f} s  {name}: {len(found)} points, {bad} not", flush=True)
-    return _end(counts, chosen.results, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            print(f"{seconds:6.0f} s  {name}: {len(found)} points, {bad} not", flush=True)
+            _write(counts, chosen.results, seconds)
+    return _end(counts)
 
 
-def _end(counts, results, seconds):
+def _write(counts, path, seconds):
+    if path:
+        rows = [
+            {"kind": kind, "fault": fault, "wrong": wrong, "points": count}
+            for (kind, fault, wrong), count in sorted(counts.items())
+        ]
+        version = binaries.version(binaries.find())
+        path.write_text(json.dumps({"version": version, "seconds": int(seconds), "rows": rows}, indent=1))
+
+
+def _end(counts):
     total = sum(counts.values())
     good = sum(count for (_, _, wrong), count in counts.items() if not wrong)
-    if results:
-        rows = [{"kind": kind, "fault": fault, "wrong": wrong, "points": count}
-                for (kind, fault, wrong), count in sorted(counts.items())]  # fmt: skip
-        results.write_text(json.dumps({"bin": os.environ.get("PG_BIN", ""), "seconds": int(seconds), "rows": rows}))
     print(f"crash points {total}, converged {good}")
     return 0 if total and good == total else 1
 

@@ -193,6 +193,8 @@ class Worker:
         if not fault.at_once:
             wrong += self._meanwhile(prepared, database, code, run)
         child = self.start(kind, database)
+        if run.held:
+            run.held.close()
         again = child.wait(RUN_S)
         if again != 0 or not child.last.startswith("done: "):
             return [*wrong, f"the second run: exit {again}: {child.text.strip()}"]
@@ -229,7 +231,7 @@ def _said(code, child, fault):
     wrong = [] if code in fault.codes else [f"exit {code}, not {sorted(fault.codes)}: {child.text.strip()[-400:]}"]
     text = child.text
     if "Traceback" in text:
-        wrong.append(f"a traceback: {text[-300:]}")
+        wrong.append(f"a traceback: {text}")
     if OWNER_PASSWORD in text or APP_PASSWORD in text:
         wrong.append("a password in what it said")
     if code == 0 and not child.last.startswith("done: "):
