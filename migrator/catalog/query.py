@@ -15,6 +15,7 @@ _NAMED = """
 
 # All that any release can mean: what the search path shows, and in other schemas what this role could change.
 # Not the ledger, what extensions and identity columns bring along, nor partitions, which come and go as data does.
+# A partitioned table depends on its own key.
 _ALL = """
   SELECT CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE nspname END AS schema, relname AS name, c.oid
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
@@ -22,7 +23,8 @@ _ALL = """
     AND nspname NOT IN ('migrator', 'information_schema') AND nspname !~ '^pg_'
     AND (pg_table_is_visible(c.oid) OR pg_has_role(relowner, 'USAGE'))
     AND NOT EXISTS (SELECT FROM pg_depend d
-                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i'))"""
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i')
+                      AND NOT (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid))"""
 
 # Rows of (section, relation, view column, base column, schema, name). A view's stored query names for each of
 # its columns the table and column it comes from (0: computed).

@@ -128,6 +128,17 @@ def test_a_schema_as_it_stands_satisfies_what_an_unknown_release_may_need(connec
     assert [need.place for need in found] == ["users.phone"]
 
 
+def test_a_partitioned_table_is_among_what_an_unknown_release_may_need(connection):
+    execute(
+        connection,
+        "CREATE TABLE parts (id bigint NOT NULL) PARTITION BY LIST (id)",
+        "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)",
+    )
+    found = {table.name for table in contract.of_catalog(catalog.read(connection)).tables}
+    assert "parts" in found
+    assert "parts_1" not in found
+
+
 def test_a_view_that_could_never_be_written_breaks_nobody(connection):
     execute(connection, "CREATE VIEW totals AS SELECT count(*) AS users FROM users")
     before = catalog.read(connection)
