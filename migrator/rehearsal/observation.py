@@ -11,6 +11,7 @@ STRENGTH = (
     "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
     "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
 )  # fmt: skip
+BACKFILL = "Backfill"  # a statement's kind, where a backfill was declared
 
 
 @dataclass(frozen=True)

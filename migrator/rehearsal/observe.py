@@ -18,7 +18,7 @@ import psycopg2
 from migrator import statements
 from migrator.execution import sqlstate
 from migrator.rehearsal import snapshot
-from migrator.rehearsal.observation import STRENGTH, Changes, Lock, Observation
+from migrator.rehearsal.observation import BACKFILL, STRENGTH, Changes, Lock, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from migrator.rehearsal.snapshot import State
 
 LONGEST_SQL = 4000
+DECLARED_BY = "migrator.backfill.declare"
 _DATA = {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 
 
@@ -40,6 +41,16 @@ def kind(sql: str) -> str:
     except (pgparse.PGQueryError, ValueError):
         return ""
     return (nodes[0] + ("+" if len(nodes) > 1 else "")) if nodes else ""
+
+
+def _kind(sql: str) -> str:
+    """Return a statement's kind; what `op.backfill` runs here at once, `upgrade` does in batches afterwards."""
+    frame: Any = sys._getframe()  # noqa: SLF001
+    while frame is not None:
+        if frame.f_globals.get("__name__") == DECLARED_BY:
+            return BACKFILL
+        frame = frame.f_back
+    return kind(sql)
 
 
 class Observer:
@@ -205,7 +216,7 @@ class Observer:
         self.touched |= {oid for oid, _ in held} & (before.catalog.tables() | after.catalog.tables())
         read = _grown(before, after, 0)
         self.observations.append(Observation(
-            sql=sql[:LONGEST_SQL], kind=kind(sql), line=self._line(), transaction=self._transaction, outside=outside,
+            sql=sql[:LONGEST_SQL], kind=_kind(sql), line=self._line(), transaction=self._transaction, outside=outside,
             began_ms=(began - self._began) * 1000, duration_ms=took * 1000,
             held=_strongest(snapshot.locks(set(held), catalogs, self._standing)),
             taken=_strongest(snapshot.locks(set(taken), catalogs, self._standing)),
@@ -229,7 +240,7 @@ class Observer:
     ) -> None:
         said = " ".join(str(getattr(error, "orig", None) or error).split())
         self.observations.append(Observation(
-            sql=sql[:LONGEST_SQL], kind=kind(sql), line=self._line(), transaction=self._transaction, outside=outside,
+            sql=sql[:LONGEST_SQL], kind=_kind(sql), line=self._line(), transaction=self._transaction, outside=outside,
             began_ms=(began - self._began) * 1000, duration_ms=(time.monotonic() - began) * 1000,
             changes=changes or Changes(), error=said, sqlstate=sqlstate(error),
         ))  # fmt: skip

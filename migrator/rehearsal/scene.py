@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from migrator.rehearsal.observation import BACKFILL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from migrator.rehearsal.observation import Lock, Observation, Rehearsed
 
 # Data work has rules of its own, and nobody writes to a materialized view.
-_OTHER_RULES = {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "RefreshMatViewStmt"}
+_OTHER_RULES = {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "RefreshMatViewStmt", BACKFILL}
 FEW = 10  # rows; what a look-up reads
 
 

@@ -128,3 +128,11 @@ def test_nothing_is_left_on_the_server(project, server):
     with contextlib.closing(psycopg2.connect(server.url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'shadow%'")
         assert cursor.fetchone() == (0,)
+
+
+def test_declared_backfill_is_not_taken_for_rows_changed_under_the_lock(project, server):
+    backfill = (
+        "import migrator.backfill.declare\n    op.backfill('orders', set={'note': \"'x'\"}, where=\"note <> 'x'\")"
+    )
+    project.add(TWO_WAYS.format(up=f"{ADD}\n    {backfill}", down=DROP))
+    assert rules(project.rehearse(server.url)) == []

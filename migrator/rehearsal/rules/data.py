@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.rehearsal.observation import BACKFILL
 from migrator.rehearsal.scene import Match, Rule, Scene, kept_out
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _whole(scene: Scene) -> Iterator[Match]:
     for at, seen in scene.statements:
         for table, count in seen.rows_written:
             there = scene.rows.get(table, 0)
-            if seen.kind.rstrip("+") != "InsertStmt" and there and count >= max(2, there * 0.9):
+            if seen.kind.rstrip("+") not in {"InsertStmt", BACKFILL} and there and count >= max(2, there * 0.9):
                 yield Match(
                     at,
                     f"{count:,} of {there:,} rows of {table} were written in one transaction "
