@@ -22,9 +22,10 @@ from migrator.statements import masked
 from migrator.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from migrator.blockers import Blocked
+    from migrator.ledger import Entry
     from migrator.means import Means
     from migrator.plan import Step
     from migrator.settings import Settings
@@ -80,6 +81,8 @@ class Applier:
         self._context, self._means, self._arguments = context, means, arguments
         self.checks: list[Callable[[Any, Step], None]] = []  # asked in the step's transaction, before it commits
         self._tries: _Tries | None = None
+        self._entries: dict[str, Entry | None] = {**ledger.entries(means.control)}
+        self.heads: tuple[str, ...] = ()
         self._session = Session(context, means.control, means.settings)
         self._session.listen(self._statement, self._leave)
         self._watch = Watch(means.control, self._session.pid, means.deadline, means.tell)
@@ -121,7 +124,9 @@ class Applier:
         means, step = self._means, tries.step
         means.interrupt.check()
         tries.number += 1
-        before = ledger.entry(means.control, step.revision)
+        # Under the run lock nobody else writes it: what was read at the start is true until the first try.
+        known = self._entries if tries.number == 1 else {step.revision: ledger.entry(means.control, step.revision)}
+        before = known.get(step.revision)
         execution = tries.execution = Execution(step, before, means, self._session, self._watch, tries.wait_ms)
         try:
             with execution.inside(step.alembic):
@@ -136,6 +141,7 @@ class Applier:
                 self._context.connection.rollback()
             raise judged from error
         assert tries.applied is not None  # noqa: S101 - Alembic called _version_moved, or raised
+        self._context._has_version_table = lambda: True  # noqa: SLF001 - it has just written to it
         return tries.applied
 
     def _statement(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
@@ -152,12 +158,13 @@ class Applier:
         with execution.block(self._context, self._alembic_block) if execution else self._alembic_block():
             yield
 
-    def _version_moved(self, *, ctx: Any, **_: Any) -> None:
+    def _version_moved(self, *, ctx: Any, heads: Iterable[str], **_: Any) -> None:
         """Ask the checks and write the ledger row: Alembic calls this in the step's transaction, before it commits."""
         tries, means = self._tries, self._means
         if tries is None or tries.execution is None:
             return
         step, execution = tries.step, tries.execution
+        self.heads = tuple(sorted(heads))
         for check in self.checks:
             check(ctx.connection, step)
         waited = int(tries.waited_s * 1000)

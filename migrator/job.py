@@ -76,14 +76,14 @@ class Job:
         applier = Applier(self.context, self.means, self.arguments)
         try:
             guard, backfills = self._guard(), during.Backfills(self.means, self.project)
-            applier.checks += [guard.check, during.record, *exposure.watch(self.means.control, self.means.settings)]
+            applier.checks += [guard.check, backfills.record, *exposure.watch(self.means.control, self.means.settings)]
             for step in tuple(outcome.pending):
                 backfills.before(step)
                 self._foresee(guard, step)
                 applied = applier.step(step)
                 outcome.applied.append(applied)
                 outcome.pending.remove(step)
-                outcome.heads_after = current_heads(self.context)
+                outcome.heads_after = applier.heads
                 _tell(self.means, applied)
                 backfills.after(step)
         except Deferred as deferred:

@@ -229,15 +229,15 @@ def mark_done(cursor: Any, step: int, digests: list[str]) -> None:
 
 def mark_finished(connection: Connection, **row: Any) -> None:
     """Write a finished step in its own transaction: a new row, or the end of one that was started."""
-    connection.execute(_text("DELETE FROM migrator.deferred WHERE revision = :revision"), {"revision": row["revision"]})
+    sql = "WITH taken AS (DELETE FROM migrator.deferred WHERE revision = :revision) "
     if row.get("id"):
-        sql = (
+        sql += (
             "UPDATE migrator.step SET state = 'finished', finished = clock_timestamp(), statements = :statements, "
             "duration_ms = :duration_ms, waited_ms = :waited_ms, attempts = :attempts, uncertain = false, "
             "run = :run, seal = :seal, message = :message WHERE id = :id"
         )
     else:
-        sql = (
+        sql += (
             "INSERT INTO migrator.step (run, revision, direction, state, seal, message, started, finished, statements, "
             "duration_ms, waited_ms, attempts) VALUES (:run, :revision, :direction, 'finished', :seal, :message, "
             "now(), clock_timestamp(), :statements, :duration_ms, :waited_ms, :attempts)"

@@ -22,9 +22,18 @@ _RESTORE = (
 )
 
 
-_SET_BY_THE_TRY = {"search_path", "lock_timeout", "statement_timeout"}
-_SET_WHERE_OTHER = """
-SELECT set_config(name, :value, false) FROM pg_catalog.pg_settings WHERE name = :name AND setting <> :value"""
+_BEGIN = f"{_RESTORE}, ({lock.STILL_HELD})"
+# One statement, because each revision pays for it. The role comes first: only it may take back what it has SET.
+_TAKE_BACK = """
+WITH role AS MATERIALIZED (
+  SELECT set_config('role', :role, false) AS name, set_config('search_path', :search_path, false)),
+was (name, value) AS (SELECT * FROM unnest(CAST(:names AS text[]), CAST(:settings AS text[]))),
+other AS MATERIALIZED (
+  SELECT name, coalesce(was.value, reset_val) AS value FROM pg_catalog.pg_settings LEFT JOIN was USING (name)
+   WHERE setting IS DISTINCT FROM coalesce(was.value, reset_val) AND (source = 'session' OR was.value IS NOT NULL)
+     AND name NOT IN ('search_path', 'lock_timeout', 'statement_timeout'))
+SELECT CASE WHEN role.name IS NOT NULL AND other.name IS NOT NULL THEN set_config(other.name, other.value, false) END
+  FROM role LEFT JOIN other ON true"""
 
 
 class Session:
@@ -53,37 +62,36 @@ class Session:
         """Take back what a revision has SET for the session, search path and role too: the next one starts clean."""
         connection = self.context.connection
         connection.rollback()
-        self.limit(0, 0)
-        for name, setting, reset in connection.exec_driver_sql(_SET_HERE).all():
-            before = self._as_it_was.get(name, reset)
-            if setting != before and name not in _SET_BY_THE_TRY:
-                scalar(connection, "SELECT set_config(:name, :value, false)", name=name, value=before)
-        for name, setting in self._as_it_was.items():  # RESET ALL in a revision takes the limits away
-            if name not in _SET_BY_THE_TRY:
-                scalar(connection, _SET_WHERE_OTHER, name=name, value=setting)
-        connection.commit()
+        driver = connection.connection.dbapi_connection
+        driver.autocommit = True  # no BEGIN and no COMMIT, which are round trips of their own
+        try:
+            scalar(
+                connection, _TAKE_BACK, role=self._role, search_path=self._search_path,
+                names=list(self._as_it_was), settings=list(self._as_it_was.values()),
+            )  # fmt: skip
+            connection.commit()
+        finally:
+            if not self.is_lost:
+                connection.rollback()
+                driver.autocommit = False
 
     def begin(self, lock_ms: int, statement_ms: int) -> None:
         """Begin a transaction as the session was at the start, with a try's limits; Unreachable if the lock is lost."""
         connection = self.context.connection
         connection.rollback()
-        self.limit(lock_ms, statement_ms)
-        if not scalar(connection, lock.STILL_HELD, pid=self._control.pid):
+        if not self._set(_BEGIN, lock_ms, statement_ms, pid=self._control.pid)[-1]:
             raise connect.lost(self._control.where)
 
     def limit(self, lock_ms: int, statement_ms: int) -> None:
         """Set search path, role and a try's limits for the transaction that runs."""
+        self._set(_RESTORE, lock_ms, statement_ms)
+
+    def _set(self, sql: str, lock_ms: int, statement_ms: int, **more: Any) -> Any:
         import sqlalchemy as sa  # noqa: PLC0415
 
-        self.context.connection.execute(
-            sa.text(_RESTORE),
-            {
-                "search_path": self._search_path,
-                "role": self._role,
-                "lock": f"{lock_ms}ms",
-                "statement": f"{statement_ms}ms",
-            },
-        )
+        limits = {"lock": f"{lock_ms}ms", "statement": f"{statement_ms}ms"}
+        given = {"search_path": self._search_path, "role": self._role, **limits, **more}
+        return self.context.connection.execute(sa.text(sql), given).one()
 
     @property
     def is_lost(self) -> bool:

@@ -32,8 +32,7 @@ _REVERTED = (
 
 def record(connection: Any, step: Step) -> None:
     """Write, in the step's transaction, which revision declared a backfill; end those of one that is taken back."""
-    if connection.exec_driver_sql("SELECT to_regclass('migrator.backfill') IS NOT NULL").scalar():
-        connection.exec_driver_sql(_DECLARED if step.direction == "up" else _REVERTED, {"revision": step.revision})
+    connection.exec_driver_sql(_DECLARED if step.direction == "up" else _REVERTED, {"revision": step.revision})
 
 
 class Backfills:
@@ -43,10 +42,11 @@ class Backfills:
         """Take the means of the run."""
         self._means, self._project = means, project
         self._tried: set[str] = set()
+        self._there = store.there(means.control)  # the ledger keeps its tables while the run lock is held
 
     def before(self, step: Step) -> None:
         """Finish what the step needs finished, where there is time; else raise Deferred with the reason."""
-        unfinished = [item for item in store.every(self._means.control) if item.unfinished]
+        unfinished = [item for item in self._every() if item.unfinished]
         with environment.aside():
             needed = needs.of(self._project, step, unfinished)
         for item in needed:
@@ -59,7 +59,7 @@ class Backfills:
         """Do what the step declared, as far as there is time."""
         if step.direction != "up":
             return
-        for item in store.every(self._means.control):
+        for item in self._every():
             if item.revision == step.revision and item.unfinished:
                 self._try(item)
 
@@ -74,6 +74,14 @@ class Backfills:
                         f"this release is not served before the end of {_waits_for(now)[1]}",
                         "run `migrator backfill`, or this again with more time: it goes on from where it is",
                     )
+
+    def _every(self) -> list[Backfill]:
+        return store.every(self._means.control) if self._there else []
+
+    def record(self, connection: Any, step: Step) -> None:
+        """Write, in the step's transaction, what it declared or took back, where the ledger has backfills."""
+        if self._there:
+            record(connection, step)
 
     def _try(self, item: Backfill) -> None:
         """Work on one, once in a run: what it did not get done in its share of the time is for another run."""
