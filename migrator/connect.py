@@ -191,6 +191,12 @@ class Control:
         self.raw.close()
 
 
+_NOT_AS_MADE = (
+    psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn, psycopg2.errors.DuplicateTable,
+    psycopg2.errors.NotNullViolation, psycopg2.errors.CheckViolation,
+)  # fmt: skip
+
+
 @contextlib.contextmanager
 def errors_of_server(where: Address) -> Iterator[None]:
     """Turn what the server says to a statement of ours, not of a revision, into an expected error."""
@@ -204,6 +210,11 @@ def errors_of_server(where: Address) -> Iterator[None]:
     except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected, psycopg2.errors.QueryCanceled) as error:
         raise Busy(
             f"the ledger in {where.shown} is locked: {error.diag.message_primary}", "see who holds it (pg_locks)"
+        ) from error
+    except _NOT_AS_MADE as error:
+        raise Refused(
+            f"the ledger in {where.shown} is not as the migrator made it: {error.diag.message_primary}",
+            "put back what somebody dropped or changed in schema migrator, from a backup",
         ) from error
     except psycopg2.errors.ReadOnlySqlTransaction as error:
         raise Refused(f"{where.shown} is read-only", "give the URL of the primary") from error

@@ -84,7 +84,7 @@ def _read_revisions(script: ScriptDirectory) -> None:
             script.get_heads()
     except CommandError as error:
         raise Refused(_one_line(error), "correct the revision files") from None
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         places = [
             f"{Path(frame.filename).name}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
