@@ -87,7 +87,7 @@ def files():
         "raise ValueError", "raise SystemExit(0)", "exit()", "1 / 0", "op.execute('nonsense')", "op.execute('COMMIT')",
         "op.execute('ROLLBACK')", "op.execute('ALTER TABLE t ADD n int; COMMIT; BEGIN')", "op.execute(None)", "op.execute(1)",
         "op.nothing()", "op.get_bind().commit()", "op.get_bind().close()",
-        "op.get_bind().connection.commit()", "op.execute('SELECT 1 FROM nowhere')", "op.execute('ABORT')",
+        "op.execute('SELECT 1 FROM nowhere')", "op.execute('ABORT')",
         "op.execute('PREPARE TRANSACTION $$x$$')", "op.execute('ROLLBACK AND CHAIN')", "op.execute('END')",
         "op.add_column('t', None)", "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')",
         "op.execute('SELECT pg_cancel_backend(pg_backend_pid())')", "op.execute('\\x00')", "op.execute('SELECT 1/0')",
