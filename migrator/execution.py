@@ -65,7 +65,11 @@ class Execution:
         def counted(**arguments: Any) -> None:
             self._active = True
             try:
-                migrate(**arguments)
+                if hasattr(returned := migrate(**arguments), "close"):  # a generator or a coroutine: nothing of it ran
+                    returned.close()
+                    raise StepFailed(
+                        f"{self.step.label} did not run: its function yields or is async", "make it a plain function"
+                    )
                 with self.paused():  # a role or a search path that it set is not for what Alembic and the ledger write
                     self._session.limit(self.try_ms, self.statement_ms())
             except SystemExit as error:
