@@ -88,6 +88,7 @@ def defer_and_show(look, foreign, db):
     assert len(look("history")["steps"]) == 1
     assert look("sql")["sql"]
     assert look("wait")["server_version"]
+    assert look("doctor")["findings"][0]["about"] == "argv"
     assert look("check")["findings"] == []
     db.rows("UPDATE migrator.instance SET ended = now()")
     assert look("upgrade")["applied"]

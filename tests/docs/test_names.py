@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT, page, pages
 
 PAGES = [each.name for each in pages()]
 # Not ours: what the documents say of other programs.
-OTHERS_FLAGS = {"--autogenerate", "--sql", "--build", "--rm"}
+OTHERS_FLAGS = {"--autogenerate", "--sql", "--build", "--rm", "--profile", "--scale", "--results"}
 OTHERS_VARIABLES = {"DATABASE_URL"}
 TOPS = ("app/", "migrator/", "local/", "tests/", "docs/", "benchmarks/", ".ci/", "requirements/")
 # Made by a run, or a name that stands for others.
@@ -30,7 +30,7 @@ def source():
         "tests/conftest.py",
     ]
     texts = [(ROOT / name).read_text() for name in files if (ROOT / name).exists()]
-    for top in ("app", "migrator", "local"):
+    for top in ("app", "migrator", "local", "benchmarks"):
         texts += [path.read_text() for path in (ROOT / top).rglob("*.py")]
     return "\n".join(texts)
 
