@@ -4,6 +4,8 @@ import contextlib
 
 import psycopg2
 
+from migrator import ledger
+
 
 def rows(url, statement):
     with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
@@ -41,12 +43,17 @@ def test_a_name_that_is_none_is_refused(database, migrator):
 
 
 def test_a_ledger_made_before_runs_had_names_is_brought_up_to_date(database, migrator):
-    env = {"MIGRATOR_DATABASE_URL": database}
-    assert migrator("upgrade", env=env).code == 0
     with contextlib.closing(psycopg2.connect(database)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE migrator.run DROP COLUMN run_id; DROP TABLE migrator.state")
-            cursor.execute("DELETE FROM migrator.ledger WHERE version >= 2")
-    assert migrator("upgrade", "--run-id", "run-2", env=env).code == 0
+            cursor.execute(
+                "CREATE SCHEMA migrator; CREATE TABLE migrator.ledger (version int PRIMARY KEY, made timestamptz)"
+            )
+            cursor.execute(ledger.UPGRADES[0])
+            cursor.execute("INSERT INTO migrator.ledger (version) VALUES (1)")
+            cursor.execute(
+                "INSERT INTO migrator.run (verb, road, outcome, finished) VALUES ('upgrade', '', 'done', now())"
+            )
+    done = migrator("upgrade", "--run-id", "run-2", env={"MIGRATOR_DATABASE_URL": database})
+    assert done.code == 0, done.err
     assert rows(database, "SELECT run_id FROM migrator.run ORDER BY id") == [(None,), ("run-2",)]
