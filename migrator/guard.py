@@ -16,7 +16,7 @@ from migrator.errors import Refused
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from migrator.catalog import Catalog
+    from migrator.catalog import Catalog, Known
     from migrator.contract import Need
     from migrator.dry_run import Foreseen
     from migrator.means import Means
@@ -68,13 +68,17 @@ class Guard:
         """`unknown`: an app that never reported is live; `strict`: warnings defer too; `ignored`: nothing defers."""
         self._means, self._app_role = means, app_role
         self._unknown, self._strict, self._ignored = unknown, strict, ignored
+        self._known: Known | None = None
         self._before: Catalog | None = None
+        self._asked: Step | None = None
+        self._contracts: dict[str, Contract] = {}
         self._stranger: Contract | None = None
         self._stranger_lacks: frozenset[Need] = frozenset()
 
     def look(self, connection: Connection) -> None:
         """Read the schema as it stands before the run: what an app that does not report may need."""
-        self._before = catalog.read(connection, None, app_role=self._app_role)
+        self._known = catalog.know(connection, None, app_role=self._app_role)
+        self._before = self._known.catalog
         if self._unknown and not releases.anybody_reported(connection):
             self._stranger = _found(self._means, contract.of_catalog(self._before))
             self._stranger_lacks = frozenset(contract.broken(self._stranger, self._before))
@@ -83,7 +87,12 @@ class Guard:
 
     def check(self, connection: Connection, step: Step) -> None:
         """Compare every release with the schema after the step; raise Deferred for a live one that would break."""
-        after = catalog.read(connection, None, app_role=self._app_role)
+        self._turn_to(step)
+        if self._known is None:
+            self._known = catalog.know(connection, None, app_role=self._app_role)
+        else:
+            self._known = catalog.refresh(connection, self._known)
+        after = self._known.catalog
         found = self._judged(connection, after)
         broken = [release for release, needs in found if needs and not release.broken_by]
         if broken:
@@ -100,13 +109,13 @@ class Guard:
             releases.mark_broken(connection, newly, step.revision)
         if again := [release.digest for release, needs in found if not needs and self._is_served_again(release, after)]:
             releases.mark_served(connection, again)
-        self._before = after
 
     def foresee(self, connection: Connection, step: Step, foreseen: Foreseen) -> None:
         """Compare every live release with a copy of the schema that the step was run on; raise Deferred likewise.
 
         Only what the step itself takes away counts: the copy may lack what was made here by other means.
         """
+        self._turn_to(step)
         objections = []
         for release in self._releases(connection):
             needed = release.contract or self._as_it_stood()
@@ -119,20 +128,27 @@ class Guard:
         if objections and not self._ignored:
             raise Deferred(step, tuple(objections))
 
+    def _turn_to(self, step: Step) -> None:
+        """Take the schema as the step finds it; one that is tried again, as its first try found it."""
+        if step is not self._asked and self._known is not None:
+            self._asked, self._before = step, self._known.catalog
+
     def _judged(self, connection: Connection, after: Catalog) -> list[tuple[Release, tuple[Need, ...]]]:
         """Return every release with the needs of it that the schema would not meet."""
-        cache: dict[Contract, tuple[Need, ...]] = {}
+        cache: dict[int, tuple[Need, ...]] = {}  # by identity: hashing a contract costs as much as judging it
         found = []
-        for release in self._releases(connection):
-            needed = release.contract or self._as_it_stood()
-            if needed not in cache:
-                cache[needed] = self._broken(needed, after)
+        known = self._releases(connection)
+        as_it_stood = self._as_it_stood() if any(release.contract is None for release in known) else None
+        for release in known:
+            needed = release.contract or as_it_stood
+            if id(needed) not in cache:
+                cache[id(needed)] = self._broken(needed, after)
             had = self._stranger_lacks if release.digest == releases.UNKNOWN else frozenset()
-            found.append((release, tuple(need for need in cache[needed] if need not in had)))
+            found.append((release, tuple(need for need in cache[id(needed)] if need not in had)))
         return found
 
     def _releases(self, connection: Connection) -> tuple[Release, ...]:
-        known = releases.read(connection, self._means.settings.retention_ms)
+        known = releases.read(connection, self._means.settings.retention_ms, self._contracts)
         if self._stranger is None:
             return known
         stranger = releases.Release(releases.UNKNOWN, None, self._stranger, None, False, 0, None, None, False)

@@ -23,8 +23,9 @@ UNKNOWN = "unknown"  # the digest of the one release that stands for an app that
 LIVE = "i.ended IS NULL AND i.seen > clock_timestamp() - make_interval(secs => {seconds})"
 
 _RELEASES = """
-SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)), r.contract::text, r.broken_by,
-       r.digest IS NOT NULL, count(i.id), min(i.started), max(i.seen),
+SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)),
+       concat(r.xmin, r.ctid), CASE WHEN concat(r.xmin, r.ctid) <> ALL ('{{{known}}}') THEN r.contract::text END,
+       r.broken_by, r.digest IS NOT NULL, count(i.id), min(i.started), max(i.seen),
        coalesce(r.recorded > clock_timestamp() - make_interval(secs => {seconds})
          AND NOT EXISTS (SELECT 1 FROM migrator.instance x
                          WHERE x.release = r.digest AND x.started >= r.recorded), false)
@@ -71,29 +72,39 @@ class Release:
         return f"release {name} ({self.instances} instance{'s' if self.instances != 1 else ''} {seen})"
 
 
-def read(connection: Connection, retention_ms: int) -> tuple[Release, ...]:
-    """Return all releases with who of them is live now; raise ContractError for a contract that cannot be read."""
-    seconds = retention_ms / 1000
-    rows = connection.exec_driver_sql(_RELEASES.format(seconds=seconds, live=LIVE.format(seconds=seconds)))
-    return tuple(_release(*row) for row in rows)
+def read(
+    connection: Connection, retention_ms: int, contracts: dict[str, Contract] | None = None
+) -> tuple[Release, ...]:
+    """Return all releases with who of them is live now; raise ContractError for a contract that cannot be read.
+
+    `contracts` are those of earlier reads, by the version of their row, and takes the new ones up: a large one costs
+    milliseconds to send and to parse.
+    """
+    contracts = {} if contracts is None else contracts
+    rows = connection.exec_driver_sql(_query(retention_ms, contracts))
+    return tuple(_release(contracts, *row) for row in rows)
 
 
 def read_by(control: Control, retention_ms: int) -> tuple[Release, ...]:
     """Return the same, read on the control connection."""
+    return tuple(_release({}, *row) for row in control.rows(_query(retention_ms, {})))
+
+
+def _query(retention_ms: int, contracts: dict[str, Contract]) -> str:
     seconds = retention_ms / 1000
-    return tuple(
-        _release(*row) for row in control.rows(_RELEASES.format(seconds=seconds, live=LIVE.format(seconds=seconds)))
-    )
+    known = ",".join(f'"{version}"' for version in contracts)
+    return _RELEASES.format(seconds=seconds, live=LIVE.format(seconds=seconds), known=known)
 
 
 def _release(
-    digest: str, commit: str | None, contract: str | None, broken_by: str | None, recorded: bool, *rest: Any
+    contracts: dict[str, Contract], digest: str, commit: str | None, version: str, contract: str | None, *rest: Any
 ) -> Release:
     try:
-        needed = Contract.from_json(contract) if contract else None
+        if contract:
+            contracts[version] = Contract.from_json(contract)
     except ContractError as error:
         raise ContractError(f"{error.message}; it is that of {digest}", error.cure) from None
-    return Release(digest, commit, needed, broken_by, recorded, *rest)
+    return Release(digest, commit, contracts.get(version), *rest)
 
 
 def anybody_reported(connection: Connection) -> bool:

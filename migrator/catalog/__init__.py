@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from migrator.catalog.reading import read
+from migrator.catalog.refresh import Known, know, refresh
 from migrator.catalog.snapshot import VERBS, Catalog, Column, Constraint, Name, NamedType, Policy, Relation
 
-__all__ = ["VERBS", "Catalog", "Column", "Constraint", "Name", "NamedType", "Policy", "Relation", "read"]
+__all__ = [
+    "VERBS", "Catalog", "Column", "Constraint", "Known", "Name", "NamedType", "Policy", "Relation", "know", "read",
+    "refresh",
+]  # fmt: skip

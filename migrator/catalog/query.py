@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from migrator.catalog import prepared
+
 _NAMED = """
   SELECT schema, name, to_regclass(
            CASE WHEN schema IS NULL THEN '' ELSE quote_ident(schema) || '.' END || quote_ident(name))::oid AS oid
@@ -139,11 +141,26 @@ def relations(everything: bool) -> str:
 
 
 @cache
-def content(server_version: int) -> str:
+def content(server_version: int, oids: str = "%(oids)s::oid[]", role: str = "%(role)s::oid") -> str:
     """All about the relations `oids`, and the rights of the role with the oid `role` (or NULL)."""
     return _CONTENT.format(
-        these="= ANY(%(oids)s::oid[])",
-        me="%(role)s::oid",
+        these=f"= ANY({oids})",
+        me=role,
         nulls="indnullsnotdistinct" if server_version >= _NULLS_NOT_DISTINCT_SINCE else "false",
         enforced="AND conenforced" if server_version >= _NOT_ENFORCED_SINCE else "",
     )
+
+
+@cache
+def prepared_relations(everything: bool) -> prepared.Statement:
+    """Return the first question, to be asked again and again; both kinds take the same arguments."""
+    text = relations(everything)
+    for number, name in enumerate(("schemas", "names", "role"), 1):
+        text = text.replace(f"%({name})s", f"${number}")
+    return prepared.Statement(f"lockstep_{'all' if everything else 'named'}", ("text[]", "text[]", "name"), text)
+
+
+@cache
+def prepared_content(server_version: int) -> prepared.Statement:
+    """Return the second question, to be asked again and again."""
+    return prepared.Statement("lockstep_content", ("oid[]", "oid"), content(server_version, "$1", "$2"))

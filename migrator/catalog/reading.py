@@ -6,17 +6,17 @@ It runs in the migrating transaction, after each revision, so it is made to cost
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from migrator.catalog import query
+from migrator.catalog import prepared, query
 from migrator.catalog.snapshot import VERBS, Catalog, Column, Constraint, Name, NamedType, Policy, Relation
 from migrator.catalog.views import Found, seen_through
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy import Connection
 
@@ -33,46 +33,96 @@ HAS_DEFAULT, HAS_DEFAULT_OR_GENERATED = 2, 18  # an expression that generates is
 Rows = dict[str, dict[int, list[Any]]]
 
 
+@dataclass(frozen=True)
+class Meant:
+    """Which relation each name means now, where views take their columns from, and the oid of the app's role."""
+
+    names: Mapping[Name, int]
+    origins: Mapping[int, Mapping[int, set[tuple[int, int]]]]
+    role: int | None
+
+    @property
+    def oids(self) -> set[int]:
+        """Everything to be read: what is meant, and what is beneath."""
+        beneath = {oid for view in self.origins.values() for pairs in view.values() for oid, _ in pairs if oid}
+        return {*self.names.values(), *beneath}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was read of relations, by oid, and of types."""
+
+    found: Mapping[int, Found]
+    spelled: Mapping[tuple[int, int], str]
+    types: frozenset[tuple[str, str, bool]]
+
+
 def read(connection: Connection, names: Iterable[Name] | None = None, *, app_role: str | None = None) -> Catalog:
     """Look up the names (None: all that a release can mean) and the rights of `app_role` on them.
 
     A name with schema None is resolved by the connection's search path. A role that does not exist has no
     live release behind it: its rights are not looked at, and `Catalog.role` is None.
     """
+    meant = look_up(connection, names, app_role)
+    return shown(meant, about(connection, meant.oids, meant, {}), app_role)
+
+
+def look_up(
+    connection: Connection, names: Iterable[Name] | None, app_role: str | None, *, again: bool = False
+) -> Meant:
+    """Find what the names mean; `again`: with the statement that is prepared."""
     wanted = list(dict.fromkeys(names)) if names is not None else []
     parameters = {"schemas": [one[0] for one in wanted], "names": [one[1] for one in wanted], "role": app_role}
     meant: dict[Name, int] = {}
     origins: dict[int, dict[int, set[tuple[int, int]]]] = defaultdict(lambda: defaultdict(set))
     role = None
-    for section, oid, view, number, base_number, schema, name in _ask(
-        connection, query.relations(names is None), parameters
-    ):
+    if again:
+        answer = query.prepared_relations(names is None).ask(connection, *parameters.values())
+    else:
+        answer = prepared.rows(connection, query.relations(names is None), parameters)
+    for section, oid, view, number, base_number, schema, name in answer:
         if section == "name":
             meant[schema, name] = oid
         elif section == "role":
             role = oid
         else:
             origins[view][number].add((oid, base_number))
-    oids = {*meant.values(), *(oid for view in origins.values() for pairs in view.values() for oid, _ in pairs if oid)}
-    rows = _content(connection, oids, role)
-    types = _types(rows, _spellings(connection, rows))
-    found = {oid: _found(oid, rows, types, origins.get(oid, {})) for oid in oids if oid in rows["relation"]}
-    relations = {name: seen_through(found[oid], found) for name, oid in meant.items() if oid in found}
-    spelled = frozenset((one.schema, one.name, one.visible) for one in types.named.values())
-    return Catalog(MappingProxyType(relations), spelled, app_role if role is not None else None)
+    return Meant(meant, origins, role)
 
 
-def _ask(connection: Connection, statement: str, parameters: dict[str, Any]) -> list[Any]:
-    # Straight from the driver: thousands of Row objects would cost more than the query.
-    cursor = connection.exec_driver_sql(statement, parameters).cursor
-    return cursor.fetchall() if cursor is not None else []
+def about(
+    connection: Connection,
+    oids: Collection[int],
+    meant: Meant,
+    spelled: Mapping[tuple[int, int], str],
+    content: prepared.Statement | None = None,
+) -> Parts:
+    """Read all about these relations; `spelled` are the types whose spelling is known."""
+    rows = _content(connection, oids, meant.role, content)
+    spellings = _spellings(connection, rows, spelled)
+    types = _types(rows, spellings)
+    found = {oid: _found(oid, rows, types, meant.origins.get(oid, {})) for oid in oids if oid in rows["relation"]}
+    return Parts(found, spellings, frozenset((one.schema, one.name, one.visible) for one in types.named.values()))
 
 
-def _content(connection: Connection, oids: Iterable[int], role: int | None) -> Rows:
-    version = connection.dialect.server_version_info or (0,)
-    literal = "{" + ",".join(map(str, oids)) + "}"
+def shown(meant: Meant, parts: Parts, app_role: str | None) -> Catalog:
+    """Put the snapshot together."""
+    found = parts.found
+    relations = {name: seen_through(found[oid], found) for name, oid in meant.names.items() if oid in found}
+    return Catalog(MappingProxyType(relations), parts.types, app_role if meant.role is not None else None)
+
+
+def _content(
+    connection: Connection, oids: Collection[int], role: int | None, content: prepared.Statement | None
+) -> Rows:
+    if content is None:
+        version = (connection.dialect.server_version_info or (0,))[0]
+        parameters = {"oids": prepared.array(oids), "role": role}
+        answer = prepared.rows(connection, query.content(version), parameters)
+    else:
+        answer = content.ask(connection, prepared.array(oids), role)
     rows: Rows = defaultdict(lambda: defaultdict(list))
-    for section, oid, *rest in _ask(connection, query.content(version[0]), {"oids": literal, "role": role}):
+    for section, oid, *rest in answer:
         rows[section][oid].append(rest)
     return rows
 
@@ -106,11 +156,13 @@ class _Types:
         )
 
 
-def _spellings(connection: Connection, rows: Rows) -> dict[tuple[int, int], str]:
+def _spellings(connection: Connection, rows: Rows, known: Mapping[tuple[int, int], str]) -> dict[tuple[int, int], str]:
     pairs = {(type_, modifier) for columns in rows["column"].values() for *_, type_, modifier in columns}
     pairs |= {(type_, modifier) for [[*_, type_, modifier]] in rows["type"].values() if type_}
-    parameters = {"types": [one[0] for one in pairs], "modifiers": [one[1] for one in pairs]}
-    return {(type_, modifier): text for type_, modifier, text in _ask(connection, query.SPELLINGS, parameters)}
+    new = [pair for pair in pairs if pair not in known]
+    parameters = {"types": [one[0] for one in new], "modifiers": [one[1] for one in new]}
+    asked = prepared.rows(connection, query.SPELLINGS, parameters) if new else []
+    return {**known, **{(type_, modifier): text for type_, modifier, text in asked}}
 
 
 def _types(rows: Rows, spelled: dict[tuple[int, int], str]) -> _Types:
@@ -174,7 +226,9 @@ def _relation(oid: int, rows: Rows, columns: tuple[Column, ...], limits: tuple[C
         row_security=bool(flags & 32),
         policies=tuple(_policy(row) for row in sorted(rows["policy"].get(oid, ()), key=itemgetter(0))),
         missing_rights=tuple(
-            (verb, tuple(row[0] for row in found if row[0])) for verb, found in refused.items() if found
+            (verb, tuple(row[0] for row in sorted(found, key=lambda row: row[1] or 0) if row[0]))
+            for verb, found in refused.items()
+            if found
         ),
         schema_closed=bool(flags & 64),
         catch_all=bool(flags & 128),

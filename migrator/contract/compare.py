@@ -42,8 +42,8 @@ def _table(table: Table, catalog: Catalog, since: Catalog | None) -> Iterator[Ne
     yield from _columns(table, relation, before, catalog)
     yield from _rights(table, relation, before, since is None)
     yield from _row_security(table, relation, before, catalog.role, since is None)
-    # Without a `since`, or for a table that is new, nothing is new to the release.
-    if before is not None:
+    # Without a `since`, for a table that is new, and for one that nobody touched, nothing is new to the release.
+    if before is not None and before is not relation:
         yield from _news(table, relation, before)
 
 

@@ -119,10 +119,15 @@ def outcome(connection: sa.Connection, case: Case) -> Outcome:
         models.metadata.create_all(connection, checkfirst=False)
         execute(connection, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app_role")
         needs = contract.Contract.from_json(contract.derive(models.metadata).to_json())
-        before = catalog.read(connection, needs.relations, app_role="app_role")
+        known = catalog.know(connection, needs.relations, app_role="app_role")
+        everything = catalog.know(connection, app_role="app_role")
+        before = known.catalog
+        assert before == catalog.read(connection, needs.relations, app_role="app_role")
         assert contract.broken(needs, before) == ()
         made = tuple(" ".join(map(str, change)) for change in case.changes if _make(connection, case, change))
         after = catalog.read(connection, needs.relations, app_role="app_role")
+        assert catalog.refresh(connection, known).catalog == after
+        assert catalog.refresh(connection, everything).catalog == catalog.read(connection, app_role="app_role")
         found = contract.broken(needs, after, since=before)
         execute(connection, "SET LOCAL ROLE app_role")
         return Outcome(found, tuple(statements.run(connection, models)), made)
