@@ -72,6 +72,7 @@ class Guard:
         self._before: Catalog | None = None
         self._asked: Step | None = None
         self._contracts: dict[str, Contract] = {}
+        self._untouched = contract.Untouched()
         self._stranger: Contract | None = None
         self._stranger_lacks: frozenset[Need] = frozenset()
 
@@ -142,7 +143,7 @@ class Guard:
         for release in known:
             needed = release.contract or as_it_stood
             if id(needed) not in cache:
-                cache[id(needed)] = self._broken(needed, after)
+                cache[id(needed)] = self._broken(needed, after, None if needed is as_it_stood else self._untouched)
             had = self._stranger_lacks if release.digest == releases.UNKNOWN else frozenset()
             found.append((release, tuple(need for need in cache[id(needed)] if need not in had)))
         return found
@@ -165,8 +166,8 @@ class Guard:
         needs = contract.broken(release.contract, after)
         return not any(need.severity == ERROR or need.rule in _TAKEN_RIGHTS for need in needs)
 
-    def _broken(self, needed: Contract, after: Catalog) -> tuple[Need, ...]:
-        needs = contract.broken(needed, after, since=self._before)
+    def _broken(self, needed: Contract, after: Catalog, untouched: contract.Untouched | None) -> tuple[Need, ...]:
+        needs = contract.broken(needed, after, since=self._before, untouched=untouched)
         return tuple(need for need in needs if self._counts(need))
 
     def _counts(self, need: Need) -> bool:

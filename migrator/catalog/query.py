@@ -21,7 +21,7 @@ _NAMED = """
 _ALL = """
   SELECT CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE nspname END AS schema, relname AS name, c.oid
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-  WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT relispartition
+  WHERE c.oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT relispartition
     AND nspname NOT IN ('migrator', 'information_schema') AND nspname !~ '^pg_'
     AND (pg_table_is_visible(c.oid) OR pg_has_role(relowner, 'USAGE'))
     AND NOT EXISTS (SELECT FROM pg_depend d
@@ -33,7 +33,7 @@ _ALL = """
 _RELATIONS = """
 WITH RECURSIVE wanted AS MATERIALIZED ({wanted}),
 trail (oid, view, number, base_number) AS (
-  SELECT oid, NULL::oid, NULL::int, NULL::int FROM wanted WHERE oid IS NOT NULL
+  SELECT oid, NULL::oid, NULL::int, NULL::int FROM wanted JOIN pg_class USING (oid) WHERE relkind = 'v'
   UNION
   SELECT m[2]::oid, c.oid, m[1]::int, m[3]::int
   FROM trail JOIN pg_class c ON c.oid = trail.oid AND c.relkind = 'v'
@@ -54,7 +54,10 @@ SELECT 'column', attrelid, attname, attnum, NULL::text,
     + 16 * (attgenerated <> '')::int, atttypid, atttypmod
   FROM pg_attribute WHERE attrelid {these} AND attnum > 0 AND NOT attisdropped
 UNION ALL
-SELECT 'relation', c.oid, relname, pg_relation_is_updatable(c.oid, true), nspname,
+SELECT 'relation', c.oid, relname,
+    -- Of a table it is known, and asking would wait for who holds it.
+    CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, true)
+         ELSE 0 END, nspname,
     CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, false)
          ELSE 0 END
     + 32 * (relrowsecurity

@@ -79,7 +79,8 @@ def _prepare(connection: Connection, names: tuple[Name, ...] | None) -> None:
 def _parts(connection: Connection, known: Known, meant: Meant, now: Stamps) -> Parts:
     before = known.parts
     stale = _stale(connection, known, meant, now)
-    kept = {oid: found for oid, found in before.found.items() if oid in meant.oids and oid not in stale}
+    kept_oids = meant.oids - stale
+    kept = {oid: found for oid, found in before.found.items() if oid in kept_oids}
     if not stale:
         return replace(before, found=kept)
     content = query.prepared_content(_version(connection)) if len(stale) <= FEW else None

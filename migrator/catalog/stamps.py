@@ -44,7 +44,7 @@ UNION ALL SELECT {stamp} FROM pg_foreign_table"""
 _RELATIONS = """
 SELECT oid AS relation, stamp FROM kept
 UNION ALL SELECT attrelid, {stamp} FROM pg_attribute
-  WHERE attrelid IN (SELECT oid FROM kept WHERE relkind <> 'S') AND attnum > 0
+  WHERE attrelid >= 16384 AND attnum > 0 AND attrelid IN (SELECT oid FROM kept WHERE relkind <> 'S')
 UNION ALL SELECT adrelid, {stamp} FROM pg_attrdef WHERE adrelid >= 16384
 UNION ALL SELECT indrelid, hash_record_extended(ROW(i.tableoid, i.xmin, i.ctid, x.xmin, x.ctid), 0)
   FROM pg_index i JOIN pg_class x ON x.oid = indexrelid

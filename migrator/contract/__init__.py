@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from migrator.contract.compare import broken
+from migrator.contract.compare import Untouched, broken
 from migrator.contract.derived import derive, of_catalog
 from migrator.contract.load import digest, load_models
 from migrator.contract.needs import FORMAT, Column, Contract, ContractError, ModelsError, Need, Table
@@ -13,5 +13,5 @@ from migrator.contract.rules import ERROR, RULES, WARNING, Rule
 
 __all__ = [
     "ERROR", "FORMAT", "RULES", "WARNING", "Column", "Contract", "ContractError", "ModelsError", "Need", "Rule",
-    "Table", "broken", "derive", "digest", "load_models", "of_catalog",
+    "Table", "Untouched", "broken", "derive", "digest", "load_models", "of_catalog",
 ]  # fmt: skip

@@ -6,7 +6,8 @@ when it is new; what the release has lived with so far is none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from migrator import catalog as offered
 from migrator.contract.columns import known_column, unknown_column
@@ -23,9 +24,38 @@ _LIMITS = {"UNIQUE", "UNIQUE NULLS NOT DISTINCT", "CHECK", "EXCLUDE", "FOREIGN K
 _PASSED_BY_NULL = {"UNIQUE", "EXCLUDE", "FOREIGN KEY"}
 
 
-def broken(contract: Contract, catalog: Catalog, *, since: Catalog | None = None) -> tuple[Need, ...]:
-    """Return every need of the contract that the catalog does not satisfy, then every warning."""
-    found = [one for table in contract.tables for one in _table(table, catalog, since)]
+@dataclass
+class Untouched:
+    """What was found of tables whose relation no step has touched since: nearly all, from one step to the next."""
+
+    ground: tuple[Any, ...] = ()
+    found: dict[int, tuple[Table, Relation, tuple[Need, ...]]] = field(default_factory=dict)
+
+    def of(self, table: Table, catalog: Catalog, since: Catalog) -> tuple[Need, ...]:
+        """Return the table's broken needs, from what is known where it has the same relation as before."""
+        ground = (catalog.types, catalog.role)
+        if ground != self.ground:
+            self.ground, self.found = ground, {}
+        relation = catalog.find((table.schema, table.name))
+        if relation is None or relation is not since.find((table.schema, table.name)):
+            return tuple(_table(table, catalog, since))
+        known = self.found.get(id(table))
+        if known is None or known[0] is not table or known[1] is not relation:
+            known = self.found[id(table)] = (table, relation, tuple(_table(table, catalog, since)))
+        return known[2]
+
+
+def broken(
+    contract: Contract, catalog: Catalog, *, since: Catalog | None = None, untouched: Untouched | None = None
+) -> tuple[Need, ...]:
+    """Return every need of the contract that the catalog does not satisfy, then every warning.
+
+    `untouched` is what earlier comparisons found, where one refreshed catalog is compared after the other.
+    """
+    if untouched is None or since is None:
+        found = [one for table in contract.tables for one in _table(table, catalog, since)]
+    else:
+        found = [one for table in contract.tables for one in untouched.of(table, catalog, since)]
     found += [one for name in contract.sequences for one in _sequence(name, catalog)]
     return tuple(sorted(found, key=lambda one: one.severity != "error"))
 

@@ -129,6 +129,9 @@ def outcome(connection: sa.Connection, case: Case) -> Outcome:
         assert catalog.refresh(connection, known).catalog == after
         assert catalog.refresh(connection, everything).catalog == catalog.read(connection, app_role="app_role")
         found = contract.broken(needs, after, since=before)
+        refreshed, untouched = catalog.refresh(connection, known).catalog, contract.Untouched()
+        for _ in range(2):
+            assert contract.broken(needs, refreshed, since=before, untouched=untouched) == found
         execute(connection, "SET LOCAL ROLE app_role")
         return Outcome(found, tuple(statements.run(connection, models)), made)
     finally:
