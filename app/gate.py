@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import release, settings
+from app import bugs, release, settings
 from app.storage import engine as storage
 from app.storage import faults
 from app.storage.faults import Fault
@@ -106,7 +106,7 @@ def ask(engine: Engine, digest: str) -> Verdict:
         with engine.connect() as connection:
             return ask_on(connection, digest)
     except SQLAlchemyError as error:
-        return _verdict_of(error)
+        return verdict_of(error)
 
 
 def ask_on(connection: Connection, digest: str) -> Verdict:
@@ -123,7 +123,8 @@ def ask_on(connection: Connection, digest: str) -> Verdict:
     )
 
 
-def _verdict_of(error: SQLAlchemyError) -> Verdict:
+def verdict_of(error: SQLAlchemyError) -> Verdict:
+    """Return what an error of the database says of a release: not reached, or not migrated."""
     detail = faults.first_line(error)
     if faults.kind(error) is not Fault.MISFIT:
         return Verdict(
@@ -142,6 +143,7 @@ def _verdict_of(error: SQLAlchemyError) -> Verdict:
     return NO_LEDGER
 
 
+@bugs.told("gate")
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Ask from the command line; the last line says what came of it, the exit code says it to machines."""
     # As PID 1 of a container a process that does not handle SIGTERM ignores it.
@@ -186,7 +188,8 @@ def _wait_s(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> floa
     parser = argparse.ArgumentParser(
         prog="python -m app.gate",
         description="Ask the ledger whether the schema serves this release. Changes nothing; safe to run again.",
-        epilog="exit codes: 0 served, 1 not served, 2 wrong usage or settings, 5 database not reachable",
+        epilog="exit codes: 0 served, 1 not served, 2 wrong usage or settings, 5 database not reachable, "
+        "70 a bug of ours",
     )
     default = environ.get("GATE_WAIT") or "0"
     parser.add_argument(

@@ -1,8 +1,8 @@
 """Predeploy: a release about to be rolled out in, its yes or no as an exit code out.
 
 The app's pre-deploy command on Render. The gate is a fact in the database, the trigger is a job of the migrator's
-service. The gate is asked first: where it is open, nothing else happens. After the job it is asked again: only its yes
-is a yes.
+service. The gate is asked first, and whether this commit's revisions have been taken up here: where both are so,
+nothing else happens. After the job both are asked again: only their yes is a yes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, NoReturn
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import gate, release, settings
-from app.gate import State
+from app import bugs, gate, release, settings
+from app.gate import State, Verdict
+from app.rollout import revisions
 from app.rollout import settings as rollout_settings
 from app.rollout.clock import Deadline
 from app.rollout.endings import Ending, Refused, Unreachable, Unusable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from app.gate import Verdict
     from app.release import Release
     from app.rollout.render import Job
     from app.rollout.trigger import Followed
@@ -51,6 +51,7 @@ class Predeploy:
         """Nothing is asked yet."""
         self._given, self._build, self._deadline = given, build, deadline
         self._engine: Engine = storage.make(own)
+        self._revisions: tuple[str, ...] | None = ()
         self._secrets = [secret for secret in (given.api_key, str(own.database_url.password or "")) if len(secret) > 3]  # noqa: PLR2004
         self._followed: Followed | None = None
         self._said = ""
@@ -68,6 +69,9 @@ class Predeploy:
 
     def run(self, *, wait_only: bool) -> Verdict:
         """Return the gate's yes, or raise an Ending."""
+        self._revisions = revisions.of_this_build()
+        if self._revisions is None:
+            self.say("revisions  not known in this image; the gate alone decides")
         verdict = self._ask_first()
         if verdict.state is State.SERVED:
             return verdict
@@ -86,10 +90,26 @@ class Predeploy:
 
     def _ask(self) -> Verdict:
         verdict = gate.ask(self._engine, self._build.digest)
+        if verdict.state is State.SERVED:
+            verdict = self._of_revisions()
         if str(verdict) != self._said:
             self._said = str(verdict)
             self.say(f"gate       {self._said}")
         return verdict
+
+    def _of_revisions(self) -> Verdict:
+        """Turn the gate's yes into a no where a revision of this commit has not been taken up here."""
+        try:
+            missing = revisions.missing(self._engine, self._revisions or ())
+        except SQLAlchemyError as error:
+            return gate.verdict_of(error)
+        if not missing:
+            return gate.SERVED
+        return Verdict(
+            State.NOT_RECORDED,
+            f"the schema serves this release, and revision {', '.join(missing)} of its commit has not been applied",
+            "run `migrator upgrade` of this commit, then ask again",
+        )
 
     def _ask_first(self) -> Verdict:
         """Ask, and wait a while for a database that does not answer."""
@@ -184,6 +204,7 @@ class Predeploy:
         return (CODES.get(row.error, 1), row.message or row.error or "no reason given") if row else None
 
 
+@bugs.told("predeploy")
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Decide whether this release may be rolled out; the exit code says it, the last line says why."""
     signal.signal(signal.SIGTERM, _terminate)
@@ -236,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Have the migrator of this commit run on Render, and pass only when the ledger shows that the "
         "schema serves this release. Safe to run again.",
         epilog="exit codes: 0 served, 1 refused, 2 settings or key, 3 out of time, 4 a revision failed, "
-        "5 database or API not reachable",
+        "5 database or API not reachable, 70 a bug of ours",
     )
     parser.add_argument(
         "--wait-only",

@@ -36,7 +36,7 @@ SELECT format('GRANT %%s ON %%s TO %%s', p.rights, c.oid::regclass, quote_ident(
  CROSS JOIN LATERAL (SELECT CASE c.relname WHEN 'instance' THEN 'SELECT, INSERT, UPDATE, DELETE'
                      ELSE 'SELECT' END AS rights) p
  WHERE c.relnamespace = 'migrator'::regnamespace AND c.relkind = 'r'
-   AND c.relname IN ('instance', 'release', 'run', 'step')
+   AND c.relname IN ('deferred', 'instance', 'release', 'run', 'step')
    AND EXISTS (SELECT 1 FROM unnest(string_to_array(p.rights, ', ')) AS r (one)
                WHERE NOT has_table_privilege(%(role)s, c.oid, r.one))"""
 
@@ -119,7 +119,7 @@ SELECT format('may %%s %%s', p.verb, c.oid::regclass),
        WHEN c.relkind = 'S' THEN CASE WHEN n.nspname <> 'migrator' THEN 'USAGE SELECT' ELSE '' END
        WHEN c.relname = 'alembic_version' THEN ''
        WHEN n.nspname <> 'migrator' OR c.relname = 'instance' THEN 'SELECT INSERT UPDATE DELETE'
-       WHEN c.relname IN ('release', 'run', 'step') THEN 'SELECT' ELSE '' END AS rights) AS allowed
+       WHEN c.relname IN ('deferred', 'release', 'run', 'step') THEN 'SELECT' ELSE '' END AS rights) AS allowed
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND strpos(allowed.rights, p.verb) = 0
    AND NOT EXISTS (SELECT 1 FROM pg_depend d
                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')

@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app import gate
+from app.rollout import revisions
 from app.rollout.clock import Deadline
 from app.rollout.endings import Ending
 from app.storage import engine as storage
+from app.storage import faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sqlalchemy import Engine
 
     from app import settings
     from app.release import Release
@@ -34,7 +40,9 @@ def main(own: settings.Settings, given: rollout_settings.Settings, build: Releas
     _say("database", own.database_url.render_as_string(hide_password=True).partition("?")[0])
     for line in _api(given):
         _say("api", line)
-    verdict = gate.ask(storage.make(own), build.digest)
+    engine = storage.make(own)
+    verdict = gate.ask(engine, build.digest)
+    _say("revisions", _revisions(engine))
     _say("gate", str(verdict))
     return gate.EXIT_CODES[verdict.state]
 
@@ -43,6 +51,18 @@ def shown(name: str, value: str) -> str:
     """Return a variable's value, or that it is set where it may hold a secret."""
     hidden = name not in PUBLIC and any(word in name for word in SECRET)
     return f"(set, {len(value)} characters)" if hidden and value else value
+
+
+def _revisions(engine: Engine) -> str:
+    """Return the last revisions of this commit, and which of them no run has taken up here."""
+    try:
+        last = revisions.of_this_build()
+        if last is None:
+            return "not known in this image"
+        missing = revisions.missing(engine, last)
+    except (Ending, SQLAlchemyError) as error:
+        return str(error) if isinstance(error, Ending) else faults.first_line(error)
+    return f"up to {', '.join(last)}; {'not applied here: ' + ', '.join(missing) if missing else 'applied here'}"
 
 
 def _api(given: rollout_settings.Settings) -> list[str]:

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from app import settings
+from app import bugs, settings
 from app.rollout import settings as rollout_settings
 from app.rollout.clock import Deadline
 from app.rollout.endings import Ending, Refused, Unreachable, Unusable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CONFLICT = 409
 
 
+@bugs.told("ship")
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Deploy a commit of the app and follow it; the exit code says whether it serves."""
     signal.signal(signal.SIGTERM, _terminate)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from app import gate
+from app import gate, predeploy
 from app.gate import Gate, State
 from app.storage import engine as storage
 from tests.app.rig import BUILD, PASSWORD, ROLE, ROOT, eventually, is_ready, serving, settings_for
@@ -133,6 +134,21 @@ def test_the_command_exits_5_when_the_database_does_not_answer(network):
     done = run_gate(network.url)
     assert done.returncode == 5
     assert last_line(done).endswith("see that it runs and that DATABASE_URL is right, then ask again")
+
+
+@pytest.mark.parametrize("command", [gate, predeploy], ids=["gate", "predeploy"])
+def test_a_command_that_fails_as_nobody_foresaw_says_so_by_70_and_keeps_what_it_was_told(command, capsys, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("postgresql://app:hush-hush@db/name")
+
+    monkeypatch.setattr(gate, "ask", fails)
+    assert command.main([], {"DATABASE_URL": "postgresql://app:hush-hush@127.0.0.1/name"}) == 70
+    said = capsys.readouterr()
+    line = said.err.splitlines()[-1]
+    assert re.fullmatch(
+        r"\w+: a bug of ours: RuntimeError at (app/\w+\.py:\d+ > )*app/\w+\.py:\d+; .* \(exit 70\)", line
+    )
+    assert "hush-hush" not in said.out + said.err
 
 
 def test_the_command_waits_for_the_migrator(bare):

@@ -42,6 +42,13 @@ def without_phone_number(models):
 NICKNAME = (_revision("0000000000a1", "add_nickname", "op.add_column('users', sa.Column('nickname', sa.Text()))"),)
 FAILS = (_revision("0000000000a1", "add_nickname", "op.execute('ALTER TABLE users ADD COLUMN nickname no_such_type')"),)
 DROP = (_revision("0000000000b1", "drop_phone_number", "op.drop_column('users', 'phone_number')"),)
+# Two that no model shows: the gate stays open over them.
+BESIDE = (_revision("0000000000c1", "describe_users", "op.execute(\"COMMENT ON TABLE users IS 'people'\")"),)
+BESIDE_FAILS = (_revision("0000000000c1", "describe_users", "op.execute('SELECT 1 / 0')"),)
+AFTER_BESIDE = (
+    *BESIDE,
+    _revision("0000000000c2", "say_whose", "op.execute('SELECT 1')", after="0000000000c1"),
+)
 AFTER_NICKNAME = (
     *NICKNAME,
     _revision(
