@@ -137,6 +137,8 @@ class Applier:
                 self._context.run_migrations(**self._arguments)
         except BaseException as error:
             judged = self._judged(step, error)
+            if isinstance(judged, StepFailed | _Missed):  # not undone, nor to be tried again
+                judged = execution.committed() or judged
             with contextlib.suppress(Exception):  # on a lost connection the server has done it
                 self._context.connection.rollback()
             raise judged from error

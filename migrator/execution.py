@@ -55,6 +55,7 @@ class Execution:
         self._means, self._session, self._watch = means, session, watch
         self._active = False
         self._outside = False
+        self._left = False  # the transaction that the try began has been ended for an autocommit block
 
     @contextlib.contextmanager
     def inside(self, alembic_step: Any) -> Iterator[None]:
@@ -71,7 +72,8 @@ class Execution:
                         f"{self.step.label} did not run: its function yields or is async", "make it a plain function"
                     )
                 with self.paused():  # a role or a search path that it set is not for what Alembic and the ledger write
-                    self._session.limit(self.try_ms, self.statement_ms())
+                    if not self._session.limit(self.try_ms, self.statement_ms()):
+                        raise self._ended()
             except SystemExit as error:
                 raise StepFailed(
                     f"{self.step.label} calls exit({error.code})", "let it raise an error instead"
@@ -99,7 +101,10 @@ class Execution:
         """Stand in for Alembic's autocommit_block: mark the revision as under way in what is committed here."""
         block = original()
         with self.paused():
+            if ended := self.committed():
+                raise ended
             self._mark(context.connection)
+            self._left = True
             block.__enter__()
         self._outside = True
         try:
@@ -113,6 +118,17 @@ class Execution:
         with self.paused():
             block.__exit__(None, None, None)
             self._session.limit(self.try_ms, self.statement_ms())
+        self._left = False
+
+    def committed(self) -> StepFailed | None:
+        """Return the error for a revision that has ended its transaction past SQLAlchemy; None for one that has not."""
+        return self._ended() if not self._left and self._session.has_committed else None
+
+    def _ended(self) -> StepFailed:
+        return StepFailed(
+            f"{self.step.label} ends its transaction on the driver's own connection; what it did before that stays",
+            f"{_LEAVE_IT}; see what is there before the next run",
+        )
 
     def leave(self, what: str) -> None:
         """Refuse a commit or rollback by the revision itself: the ledger would not know what stayed."""

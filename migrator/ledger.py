@@ -229,7 +229,11 @@ def mark_done(cursor: Any, step: int, digests: list[str]) -> None:
 
 def mark_finished(connection: Connection, **row: Any) -> None:
     """Write a finished step in its own transaction: a new row, or the end of one that was started."""
-    sql = "WITH taken AS (DELETE FROM migrator.deferred WHERE revision = :revision) "
+    # A step that took the run's own table away, or what its end is written to, must not be committed.
+    sql = (
+        "WITH taken AS (DELETE FROM migrator.deferred WHERE revision = :revision), "
+        "there AS (SELECT finished, outcome, error, message, revision, from_heads, to_heads, found FROM migrator.run) "
+    )
     if row.get("id"):
         sql += (
             "UPDATE migrator.step SET state = 'finished', finished = clock_timestamp(), statements = :statements, "

@@ -20,9 +20,12 @@ _RESTORE = (
     "SELECT set_config('role', :role, false), set_config('search_path', :search_path, false)"
     ", set_config('lock_timeout', :lock, true), set_config('statement_timeout', :statement, true)"
 )
+# Who commits on the driver's connection, past SQLAlchemy's events, is in another transaction afterwards.
+_NUMBER = "txid_current()"
 
 
-_BEGIN = f"{_RESTORE}, ({lock.STILL_HELD})"
+_BEGIN = f"{_RESTORE}, {_NUMBER}, ({lock.STILL_HELD})"
+_LIMIT = f"{_RESTORE}, {_NUMBER}"
 # One statement, because each revision pays for it. The role comes first: only it may take back what it has SET.
 _TAKE_BACK = """
 WITH role AS MATERIALIZED (
@@ -43,6 +46,7 @@ class Session:
         """Set the limits for good (outside a transaction: a rollback would take them back) and remember the state."""
         self.context, self._control = context, control
         self._forget: Callable[[], None] = lambda: None
+        self._transaction = 0
         connection = context.connection
         connection.rollback()
         for statement in connect.limits(settings, control.server_version).rstrip(";").split("; "):
@@ -78,13 +82,23 @@ class Session:
     def begin(self, lock_ms: int, statement_ms: int) -> None:
         """Begin a transaction as the session was at the start, with a try's limits; Unreachable if the lock is lost."""
         connection = self.context.connection
+        self._transaction = 0
         connection.rollback()
-        if not self._set(_BEGIN, lock_ms, statement_ms, pid=self._control.pid)[-1]:
+        *_, self._transaction, held = self._set(_BEGIN, lock_ms, statement_ms, pid=self._control.pid)
+        if not held:
             raise connect.lost(self._control.where)
 
-    def limit(self, lock_ms: int, statement_ms: int) -> None:
-        """Set search path, role and a try's limits for the transaction that runs."""
-        self._set(_RESTORE, lock_ms, statement_ms)
+    def limit(self, lock_ms: int, statement_ms: int) -> bool:
+        """Set search path, role and a try's limits for the transaction that runs; tell whether it is still the same."""
+        was, self._transaction = self._transaction, self._set(_LIMIT, lock_ms, statement_ms)[-1]
+        return bool(was == self._transaction)
+
+    @property
+    def has_committed(self) -> bool:
+        """Tell whether the transaction that began here is committed; asked from beside, also after one that failed."""
+        if not self._transaction or self.is_lost:
+            return False
+        return bool(self._control.row("SELECT txid_status(%s) = 'committed'", (self._transaction,))[0])
 
     def _set(self, sql: str, lock_ms: int, statement_ms: int, **more: Any) -> Any:
         import sqlalchemy as sa  # noqa: PLC0415
