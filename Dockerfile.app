@@ -7,14 +7,15 @@ FROM ${PYTHON_IMAGE} AS build
 RUN python -m venv --without-pip /opt/venv
 COPY requirements/app.txt /tmp/requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/venv/bin/python install --no-compile --require-hashes --requirement /tmp/requirements.txt
+    python -m pip --python /opt/venv/bin/python install --no-compile --require-hashes --requirement /tmp/requirements.txt \
+    # Compiled once, here: the image is read-only when it runs, and what is compiled in it never goes stale.
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 COPY app/ /srv/app/
 # The image holds no revision, only the ids of the last ones: its pre-deploy asks whether they have been applied.
 COPY migrator/versions/ /tmp/versions/
 RUN PYTHONPATH=/srv PYTHONDONTWRITEBYTECODE=1 \
     /opt/venv/bin/python -m app.rollout.revisions /tmp/versions >/srv/app/rollout/heads.txt
-# Compiled once, here: the image is read-only when it runs, and what is compiled in it never goes stale.
-RUN chmod -R a+rX /srv && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib /srv
+RUN chmod -R a+rX /srv && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /srv
 
 FROM ${PYTHON_IMAGE}
 # A user of its own with nothing to own; group 1000, because that is who may read Render's secret files.
