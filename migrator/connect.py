@@ -9,6 +9,7 @@ import contextlib
 import re
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -153,6 +154,20 @@ def _reason(error: psycopg2.OperationalError, where: Address) -> str:
     return re.sub(r"^connection to server .* failed: |^.*FATAL: *", "", text)
 
 
+_FIRST, _LAST = (end.replace(tzinfo=UTC) for end in (datetime.min, datetime.max))  # noqa: DTZ901 - replaced
+
+
+def _time(text: str | None, cursor: Any) -> Any:
+    """Return a time; the first or last that Python knows for one it does not: reports and ledger may hold anything."""
+    try:
+        return psycopg2.extensions.PYDATETIMETZ(text, cursor)  # type: ignore[operator]
+    except ValueError:
+        return _FIRST if text and text.endswith("BC") else _LAST
+
+
+_ANY_TIME = psycopg2.extensions.new_type((1184,), "ANY_TIME", _time)
+
+
 class Control:
     """The run's own autocommit connection: it holds the lock, keeps the run's rows, and looks at who blocks.
 
@@ -166,6 +181,7 @@ class Control:
         self.where = where
         self.mutex = threading.RLock()
         raw.autocommit = True
+        psycopg2.extensions.register_type(_ANY_TIME, raw)
         # Asked of the server: through a pooler, libpq knows only the pooler's own number.
         self.pid: int = self.row("SELECT pg_backend_pid()")[0]
         self.server_version: int = raw.server_version

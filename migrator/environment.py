@@ -26,7 +26,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from migrator import connect
-from migrator.errors import MigratorError, Refused, StepFailed, Unreachable, Usage
+from migrator.errors import Busy, MigratorError, Refused, StepFailed, Unreachable, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Any, dict[str, Any]], None]
 
-NOT_ALLOWED = "42501"
+NOT_ALLOWED, LOCK_NOT_AVAILABLE = "42501", "55P03"
 CONNECT = "migrator.connect"  # config.attributes: how the engine's own env.py gets its connection
 
 
@@ -84,7 +84,9 @@ def _read_revisions(script: ScriptDirectory) -> None:
             script.get_heads()
     except CommandError as error:
         raise Refused(_one_line(error), "correct the revision files") from None
-    except (Exception, SystemExit, GeneratorExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a file may raise anything
         places = [
             f"{Path(frame.filename).name}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
@@ -100,6 +102,9 @@ def _read_revisions(script: ScriptDirectory) -> None:
         text = _one_line(warning.message)
         if text.startswith("Revision "):
             raise Refused(text, "correct revision and down_revision in the files")
+    for name in script.revision_map._revision_map:  # noqa: SLF001 - already read; Alembic takes any text for an id
+        if name and not name.isprintable():
+            raise Refused(f"the revision id {name!r} cannot be shown in one line", "give the file another id")
 
 
 def _one_line(error: object) -> str:
@@ -194,7 +199,9 @@ def _errors_of_env(project: Project) -> Iterator[None]:
         raise
     except CommandError as error:
         raise StepFailed(_one_line(error), "see the project's env.py and revision files") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # env.py may raise anything
         place = Path(project.script.dir) / "env.py"
         if _is_asynchronous(error, place):
             raise Refused(
@@ -210,6 +217,10 @@ def _errors_of_env(project: Project) -> Iterator[None]:
             raise Refused(
                 f"this role may not do that: {error.orig.diag.message_primary}",  # type: ignore[union-attr]
                 "run the migrator with the role that owns the database and its schema",
+            ) from error
+        if _sqlstate(error) == LOCK_NOT_AVAILABLE:
+            raise Busy(
+                f"a lock was not got in time outside of a revision: {_one_line(error)}", "see who holds it (pg_locks)"
             ) from error
         raise StepFailed(
             f"{place.name} failed: {type(error).__name__}: {_one_line(error)}", f"correct {place}"

@@ -22,10 +22,12 @@ UNKNOWN = "unknown"  # the digest of the one release that stands for an app that
 
 LIVE = "i.ended IS NULL AND i.seen > clock_timestamp() - make_interval(secs => {seconds})"
 
+# Times that an app may report and Python does not know are cut to those it does.
 _RELEASES = """
 SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)),
        concat(r.xmin, r.ctid), CASE WHEN concat(r.xmin, r.ctid) <> ALL ('{{{known}}}') THEN r.contract::text END,
-       r.broken_by, r.digest IS NOT NULL, count(i.id), min(i.started), max(i.seen),
+       r.broken_by, r.digest IS NOT NULL, count(i.id),
+       greatest(least(min(i.started), '9999-12-30'), '0001-01-02'), least(max(i.seen), '9999-12-30'),
        coalesce(r.recorded > clock_timestamp() - make_interval(secs => {seconds})
          AND NOT EXISTS (SELECT 1 FROM migrator.instance x
                          WHERE x.release = r.digest AND x.started >= r.recorded), false)

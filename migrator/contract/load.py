@@ -97,7 +97,9 @@ def _execute(path: Path, source: bytes) -> types.ModuleType:
             exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - loading them is the job
     except SystemExit as error:
         raise ModelsError(f"{path} calls sys.exit while it is imported", "a models file only defines tables") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a file may raise anything
         line = _line(error, path)
         reason = str(error).partition("\n")[0]
         raise ModelsError(
