@@ -36,9 +36,12 @@ migration: .venv/ready ## Write a revision from the models: make migration m="ad
 story: .venv/ready ## Show two deploys under load, step by step, on a database of their own
 	@exec $(PY) -m local.story
 
+# Several workers for the whole suite; one process, with its output as it comes, for a file or a name.
+workers = $(if $(or $(findstring tests/,$(args)),$(filter -k -k% --pdb,$(args))),,-n auto)
+
 .PHONY: test
 test: .venv/ready ## Run the tests on a real PostgreSQL (args="-k name" narrows them)
-	@exec $(PY) -m pytest $(args)
+	@exec $(PY) -m pytest $(workers) $(args)
 
 .PHONY: torture
 torture: .venv/ready ## Kill, cut off and stop the migrator at every point of every kind of run; takes hours (args="--kind mixed")

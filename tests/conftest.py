@@ -1,7 +1,8 @@
 """Fixtures: a real PostgreSQL for the run, a database of its own for each test, and the migrator as a process.
 
 The server is TEST_DATABASE_URL's, else a container's where a Docker engine answers, else an embedded one. A server
-that was given is left as it was found: tests only write to databases they made.
+that was given is left as it was found: tests only write to databases they made. Tests make roles too, which are the
+whole server's: each of several workers has a server of its own, and one that was given has one worker.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 from sqlalchemy import make_url
+from xdist.scheduler import LoadFileScheduling
 
 from migrator import binaries, embedded
 
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATOR_SECONDS = 120
-MINE = ("DATABASE_URL", "PORT", "IMAGE_COMMIT", "RENDER_GIT_COMMIT")
+MINE = ("DATABASE_URL", "PORT", "IMAGE_COMMIT", "RENDER_GIT_COMMIT", "PYTHONDONTWRITEBYTECODE")
 PREFIXES = ("MIGRATOR_", "PG", "RENDER_")
 KEPT = ("PG_BIN",)
+DECIDED = ("given_url", "engine_silence", "kind", "why")  # once, by the process that hands out the tests
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,53 @@ class Outcome:
     err: str
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    # One more than there are processors: many tests wait for something. A given server has one user at a time.
+    return 0 if "TEST_DATABASE_URL" in os.environ else (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests stay together, and all that use images do: one worker builds them."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.split("::", 1)[0]
+        return "tests/docker" if file.startswith("tests/docker/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["decided"] = {name: getattr(node.config, name) for name in DECIDED}
+
+
 def pytest_configure(config):
     # What a developer has exported must not change what a test shows.
     config.given_url = os.environ.pop("TEST_DATABASE_URL", None)
     for name in list(os.environ):
         if name not in KEPT and (name in MINE or name.startswith(PREFIXES)):
             del os.environ[name]
+    if is_worker(config):
+        for name, value in config.workerinput["decided"].items():
+            setattr(config, name, value)
+        return
+    if config.given_url and config.getoption("numprocesses", None):
+        raise pytest.UsageError("TEST_DATABASE_URL gives one server, and its roles are for one worker: leave out -n")
     config.engine_silence = engine_silence()
 
 
 def pytest_sessionstart(session):
-    session.config.kind, session.config.why = choose(session.config)
+    if not is_worker(session.config):
+        session.config.kind, session.config.why = choose(session.config)
+
+
+def is_worker(config) -> bool:
+    """Tell whether this process only runs tests that another one hands out."""
+    return hasattr(config, "workerinput")
 
 
 def pytest_report_header(config):

@@ -7,7 +7,9 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -28,20 +30,20 @@ def answers(port):
 
 
 @contextlib.contextmanager
-def pooled(url, directory, mode, pool_size=20):
+def pooled(url, mode, pool_size=20):
     """Run pgbouncer before a database; yields the URL by which it is reached through it."""
     given = make_url(url)
-    directory.chmod(0o755)
-    for parent in directory.parents[:3]:  # pgbouncer does not run as root, and pytest's directories are the user's own
-        with contextlib.suppress(OSError):
-            parent.chmod(0o755)
-    (directory / "users").write_text(f'"{given.username}" "{given.password}"\n')
-    process, port = launched(given, directory, f"pool_mode = {mode}\ndefault_pool_size = {pool_size}\n")
-    try:
-        yield given.set(port=port, host="127.0.0.1").render_as_string(hide_password=False)
-    finally:
-        process.terminate()
-        process.wait(10)
+    # pgbouncer does not run as root, and pytest's directories are for the user that runs the tests.
+    with tempfile.TemporaryDirectory(prefix="pooler-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        (directory / "users").write_text(f'"{given.username}" "{given.password}"\n')
+        process, port = launched(given, directory, f"pool_mode = {mode}\ndefault_pool_size = {pool_size}\n")
+        try:
+            yield given.set(port=port, host="127.0.0.1").render_as_string(hide_password=False)
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def launched(given, directory, more):
@@ -69,15 +71,13 @@ def launched(given, directory, more):
 
 
 @pytest.fixture
-def pooler(tmp_path):
+def pooler():
     """Put a pooler in a mode before a database: `pooler(url, "transaction")` gives the URL through it."""
     if PGBOUNCER is None:
         pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
     with contextlib.ExitStack() as stack:
 
         def start(url, mode, **options):
-            directory = tmp_path / mode
-            directory.mkdir()
-            return stack.enter_context(pooled(url, directory, mode, **options))
+            return stack.enter_context(pooled(url, mode, **options))
 
         yield start
