@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.render import commits
+from tests.render.platform import commit_id, image
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -56,11 +60,13 @@ class Engine:
         """Return what the engine knows of a container or an image."""
         return json.loads(self.docker("inspect", name).stdout)[0]
 
-    def build(self, name, tag, commit=COMMIT):
-        """Build one of the two images; return its tag."""
+    def build(self, name, tag, commit=COMMIT, context=ROOT):
+        """Build one of the two images from a directory; return its tag."""
         build_args = (f"RENDER_GIT_COMMIT={commit}", f"PYTHON_IMAGE={self.env['PYTHON_IMAGE']}")
         options = [part for arg in build_args for part in ("--build-arg", arg)]
-        self.docker("build", "--file", f"Dockerfile.{name}", "--tag", tag, *options, ".", timeout=500)
+        self.docker(
+            "build", "--file", f"{context}/Dockerfile.{name}", "--tag", tag, *options, str(context), timeout=500
+        )
         return tag
 
 
@@ -130,6 +136,28 @@ def images(engine):
         engine.docker("image", "rm", "--force", *tags.values(), check=False)
 
 
+@pytest.fixture(scope="session")
+def built(engine, tmp_path_factory):
+    """Build the images of a commit by its name, once: built("two")."""
+    run, top, made = secrets.token_hex(4), tmp_path_factory.mktemp("commits"), {}
+
+    def build(name):
+        if name not in made:
+            context = image(top, name, *commits.ALL[name])
+            for part in ("Dockerfile.app", "Dockerfile.migrator", ".dockerignore"):
+                shutil.copy(ROOT / part, context / part)
+            shutil.copytree(ROOT / "requirements", context / "requirements")
+            made[name] = Images(*(f"lockstep-test/{part}-{name}:{run}" for part in ("app", "migrator")))
+            for part in ("app", "migrator"):
+                engine.build(part, made[name].of(part), commit_id(name), context)
+        return made[name]
+
+    yield build
+    tags = [one.of(part) for one in made.values() for part in ("app", "migrator")]
+    if tags:
+        engine.docker("image", "rm", "--force", *tags, check=False)
+
+
 @dataclass(frozen=True)
 class Stack:
     """The compose file's services, under a project name and a port of their own."""
@@ -138,6 +166,11 @@ class Stack:
     project: str
     env: dict[str, str]
     folder: Path
+    said: list[str]  # everything that compose and the services printed
+
+    def use(self, images):
+        """Take these images from now on."""
+        self.env.update({"APP_IMAGE": images.app, "MIGRATOR_IMAGE": images.migrator})
 
     @property
     def url(self):
@@ -152,7 +185,9 @@ class Stack:
             extra.write_text(json.dumps(override))  # JSON is YAML too.
             files += ["--file", str(extra)]
         command = (*self.engine.compose_command, *files, "--project-directory", str(ROOT), *args)
-        return self.engine.run(*command, env=self.env, check=check)
+        done = self.engine.run(*command, env=self.env, check=check)
+        self.said.append(done.stdout + done.stderr)
+        return done
 
     def up(self, override=None, *, check=True):
         """Bring everything up in the background, as the compose file orders it."""
@@ -168,7 +203,8 @@ class Stack:
     def logs(self, service):
         """Return what a service has printed so far, both streams."""
         done = self.engine.docker("logs", self.container(service)["Id"])
-        return done.stdout + done.stderr
+        self.said.append(done.stdout + done.stderr)
+        return self.said[-1]
 
     def until_healthy(self, service, seconds=60):
         """Wait until the service's own health check holds."""
@@ -187,17 +223,27 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def stack(engine, images, tmp_path):
-    project = f"locksteptest{secrets.token_hex(4)}"
+@contextlib.contextmanager
+def stack_of(engine, images, folder):
+    """Have the compose file's services under a name of their own; in the end no password is in anything they said."""
     env = {
-        "COMPOSE_PROJECT_NAME": project,
-        "APP_IMAGE": images.app,
-        "MIGRATOR_IMAGE": images.migrator,
+        "COMPOSE_PROJECT_NAME": f"locksteptest{secrets.token_hex(4)}",
         "PORT": str(free_port()),
+        "POSTGRES_PASSWORD": secrets.token_hex(8),
+        "APP_PASSWORD": secrets.token_hex(8),
     }
-    stack = Stack(engine, project, env, tmp_path)
+    stack = Stack(engine, env["COMPOSE_PROJECT_NAME"], env, folder, [])
+    stack.use(images)
     try:
         yield stack
+        stack.compose("logs", "--no-color", check=False)
+        for secret in (env["POSTGRES_PASSWORD"], env["APP_PASSWORD"]):
+            assert not [text for text in stack.said if secret in text], "a password is in a log"
     finally:
         stack.compose("down", "--volumes", "--timeout", "5", check=False)
+
+
+@pytest.fixture
+def stack(engine, images, tmp_path):
+    with stack_of(engine, images, tmp_path) as made:
+        yield made

@@ -60,3 +60,13 @@ AFTER_NICKNAME = (
 def with_motto(models):
     """The models with nickname and one column more."""
     return with_nickname(models).replace(COLUMN, COLUMN + COLUMN.replace("nickname", "motto"))
+
+
+# What tests push, by name: the revisions and the models that a commit has besides.
+ALL = {
+    "one": ((), None),
+    "two": (NICKNAME, with_nickname),
+    "bad": (FAILS, with_nickname),
+    "less": (DROP, without_phone_number),
+    "beside": (BESIDE, None),
+}

@@ -50,8 +50,8 @@ def migrator_env(url, role):
 
 
 @contextlib.contextmanager
-def world_of(database, directory, role, *, images=None, blueprint=ROOT / "render.yaml"):
-    platform = Platform(directory, blueprint, images)
+def world_of(database, directory, role, *, images=None, blueprint=ROOT / "render.yaml", make=Platform):
+    platform = make(directory, blueprint, images)
     with served(platform) as api:
         world = World(platform, api, database, role)
         platform.configure(

@@ -78,7 +78,7 @@ class Program:
         # What the platform's images have on their PATH.
         heads = {"python": [sys.executable], "migrator": [sys.executable, "-m", "migrator"]}
         self.process = subprocess.Popen(
-            [*heads[words[0]], *words[1:]],
+            [*heads.get(words[0], words[:1]), *words[1:]],
             cwd=directory,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(directory), "PYTHONUNBUFFERED": "1", **env},
             stdin=subprocess.DEVNULL,
@@ -347,9 +347,12 @@ class Platform:
             self.said.append(text)
             on_line(text)
 
-        program = Program(words, self.images[commit], variables, line)
+        program = self._start_process(words, service, commit, variables, line)
         self.programs.append(program)
         return program
+
+    def _start_process(self, words, _service, commit, variables, line):
+        return Program(words, self.images[commit], variables, line)
 
     # Jobs
 
