@@ -28,6 +28,7 @@ VERBS = {
     "revision": "write a new revision from the models, on a throw-away database",
     "rehearse": "run pending revisions on a throw-away PostgreSQL and watch what each statement locks",
     "check": "check models copy, heads, seals, and that the migrations lead to the models",
+    "checkpoint": "write what all revisions lead to as one file, which an empty database is loaded from",
     "sql": "print the SQL of revisions without a database",
     "wait": "wait until the database answers",
     "doctor": "print what only the live platform can tell, secrets masked; changes nothing",

@@ -14,6 +14,7 @@ from migrator import (
     exposure,
     grants,
     ledger,
+    loading,
     manifest,
     plan,
     release,
@@ -51,7 +52,14 @@ class Job:
     verb: str
     outcome: Outcome
 
-    def apply(self, choose: Choose, *, accept_edited: str | None = None, deferred_only: bool = False) -> None:
+    def apply(
+        self,
+        choose: Choose,
+        *,
+        accept_edited: str | None = None,
+        deferred_only: bool = False,
+        from_checkpoint: bool = False,
+    ) -> None:
         """Plan from where the database is and apply each step, up to the first that has to be deferred."""
         outcome, script = self.outcome, self.project.script
         heads = current_heads(self.context)
@@ -69,14 +77,25 @@ class Job:
         if outcome.pending:
             if self.verb == "upgrade" and not deferred_only:
                 self.needed  # noqa: B018 - models that cannot be loaded are refused before anything runs
-            self._apply_steps()
+            guard, backfills = self._guard(), during.Backfills(self.means, self.project)
+            checks = [guard.check, backfills.record, *exposure.watch(self.means.control, self.means.settings)]
+            if from_checkpoint and not heads and not deferred_only:
+                self._load(checks)
+            self._apply_steps(guard, backfills, checks)
 
-    def _apply_steps(self) -> None:
+    def _load(self, checks: loading.Checks) -> None:
+        """Take from a checkpoint, in one transaction, what an empty database can have from it."""
+        outcome = self.outcome
+        outcome.loaded = loading.into_empty(self.means, self.project, self.context, outcome.pending, checks)
+        if outcome.loaded:
+            outcome.pending = [step for step in outcome.pending if step.revision not in outcome.loaded]
+            outcome.heads_after = current_heads(self.context)
+
+    def _apply_steps(self, guard: Guard, backfills: during.Backfills, checks: loading.Checks) -> None:
         outcome = self.outcome
         applier = Applier(self.context, self.means, self.arguments)
         try:
-            guard, backfills = self._guard(), during.Backfills(self.means, self.project)
-            applier.checks += [guard.check, backfills.record, *exposure.watch(self.means.control, self.means.settings)]
+            applier.checks += checks
             for step in tuple(outcome.pending):
                 backfills.before(step)
                 self._foresee(guard, step)

@@ -22,6 +22,7 @@ class Outcome:
     applied: list[Applied] = field(default_factory=list)
     pending: list[Step] = field(default_factory=list)
     adopted: int = 0
+    loaded: tuple[str, ...] = ()  # revisions that the checkpoint stood for
     ahead: tuple[str, ...] = ()
     deferred: Deferred | None = None
 
@@ -30,7 +31,8 @@ class Outcome:
         return {
             "heads_before": list(self.heads_before), "heads_after": list(self.heads_after),
             "applied": [dataclasses.asdict(item) for item in self.applied],
-            "not_applied": [step.revision for step in self.pending], "adopted": self.adopted, "ahead": list(self.ahead),
+            "not_applied": [step.revision for step in self.pending], "adopted": self.adopted,
+            "loaded": list(self.loaded), "ahead": list(self.ahead),
             "deferred": [step.revision for step in self.pending] if self.deferred else [],
             "waits_for": [_objection(item) for item in self.deferred.objections] if self.deferred else [],
             "waits_for_backfill": (self.deferred.backfill[0] or None) if self.deferred else None,
@@ -48,7 +50,8 @@ def _objection(item: Objection) -> dict[str, Any]:
 def explain(error: MigratorError, outcome: Outcome) -> None:
     """Add to an error what was applied and what was not."""
     if outcome.applied or outcome.pending:
-        kept = ", ".join(item.label for item in outcome.applied) or "none"
+        loaded = f"the checkpoint of {len(outcome.loaded)} revisions, " if outcome.loaded else ""
+        kept = loaded + (", ".join(item.label for item in outcome.applied) or "none")
         rest = ", ".join(step.label for step in outcome.pending) or "none"
         error.details = (*error.details, f"applied and kept: {kept}", f"not applied: {rest}")
         error.message += f"; {len(outcome.applied)} applied and kept, {len(outcome.pending)} not applied"

@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from migrator import connect, environment, ledger, lock
+from migrator.checkpoint.file import NONE
 from migrator.clock import Deadline
 from migrator.errors import MigratorError
 from migrator.interrupt import Interrupt, listening
@@ -87,7 +88,12 @@ def migrate(
 
         def work(context: Any, arguments: dict[str, Any]) -> None:
             job = Job(own, project, context, arguments, verb, outcome)
-            job.apply(choose, accept_edited=accept_edited, deferred_only=deferred_only)
+            job.apply(
+                choose,
+                accept_edited=accept_edited,
+                deferred_only=deferred_only,
+                from_checkpoint=verb == "upgrade" and means.settings.checkpoint != NONE,
+            )
             if not replay:
                 job.finish(deferred_only=deferred_only)
 

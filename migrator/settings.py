@@ -74,6 +74,7 @@ OPTIONS = (
     Option("exposed_schemas", "public", "schemas that a Data API serves, by commas; none: it is off"),
     Option("tls_ca", "", "a PEM file of the authorities to trust; the server's certificate is then checked"),
     Option("require_tls", "", "refuse a connection that is not encrypted", "switch"),
+    Option("checkpoint", "", "what an empty database is loaded from; default: checkpoint.sql beside env.py; or none"),
     Option("commit", "", "the commit of this release; default: the one baked into the image"),
 )
 
@@ -101,6 +102,7 @@ class Settings:
     exposed_schemas: str = "public"
     tls_ca: str = ""
     require_tls: bool = False
+    checkpoint: str = ""
     commit: str = "unknown"
     run_id: str = ""  # the name the caller gave this run; `upgrade` sets it
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from migrator import environment, exposure, grants, ledger, models_copy, plan, road, run, shadow
+from migrator.commands import checkpoint
 from migrator.errors import EXIT_DONE, Refused
 from migrator.report import Report
 
@@ -32,6 +33,8 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     if len(heads) == 1 and project.models:
         findings += _drift(settings, project)
         report.line("checked    that the migrations lead to the models")
+    if len(heads) == 1:
+        findings += checkpoint.findings(settings, project, report)
     report.data["findings"] = findings
     for finding in findings:
         report.line(f"finding    {finding}")
@@ -77,7 +80,7 @@ def _drift(settings: Settings, project: Project) -> list[str]:
 
     with shadow.database() as url:
         environment.point(project, url)
-        own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
+        own = dataclasses.replace(settings, database_url=url, app_role="", app_password="", checkpoint="none")
         quiet = Report(quiet=True)
         with run.connected(own, quiet) as means:
             run.migrate(

@@ -23,6 +23,8 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     report.data["steps"] = steps
     for item in steps:
         word = _WORDS[item["direction"]] if item["state"] == "finished" else "started"
+        if item["direction"] == "adopt" and item["message"]:  # what was applied before the ledger has none
+            word = "loaded"
         took = (
             f"{item['duration_ms']} ms, waited {item['waited_ms']} ms"
             if item["duration_ms"] is not None

@@ -62,7 +62,7 @@ def _merge(project: Project, report: Report, message: str) -> int:
 def _written(project: Project, settings: Settings, message: str, url: str, *, autogenerate: bool) -> list[Path]:
     """Bring a throw-away database to head, autogenerate against it, and return the files written, in order."""
     environment.point(project, url)
-    own = dataclasses.replace(settings, database_url=url, app_role="", app_password="")
+    own = dataclasses.replace(settings, database_url=url, app_role="", app_password="", checkpoint="none")
     quiet = Report(quiet=True)
     with run.connected(own, quiet) as means:
         run.migrate(

@@ -42,7 +42,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
             _check_drift(means, project, outcome, report)
     if settings.is_own_project:
         manifest.refresh(project)
-    word = "deferred" if outcome.deferred else "done" if outcome.applied else "nothing"
+    word = "deferred" if outcome.deferred else "done" if outcome.applied or outcome.loaded else "nothing"
     return report.finish(EXIT_DONE, word, _last_word(outcome))
 
 
@@ -80,6 +80,7 @@ def _check_drift(means: Means, project: Project, outcome: Outcome, report: Repor
 
 def _last_word(outcome: Outcome) -> str:
     at = ", ".join(outcome.heads_after) or "base"
+    loaded = f"{len(outcome.loaded)} loaded from the checkpoint, " if outcome.loaded else ""
     if outcome.ahead:
         return (
             "done: nothing to apply, the database is ahead of this image and serves this release, "
@@ -87,9 +88,9 @@ def _last_word(outcome: Outcome) -> str:
         )
     if outcome.deferred:
         return (
-            f"done: {len(outcome.applied)} applied, {len(outcome.pending)} deferred, the database is at {at} "
+            f"done: {loaded}{len(outcome.applied)} applied, {len(outcome.pending)} deferred, the database is at {at} "
             "and serves this release; a later run applies the rest (safe to run again)"
         )
-    if not outcome.applied:
+    if not outcome.applied and not outcome.loaded:
         return f"done: nothing to do, the database is at {at} (safe to run again)"
-    return f"done: {len(outcome.applied)} applied, the database is at {at} (safe to run again)"
+    return f"done: {loaded}{len(outcome.applied)} applied, the database is at {at} (safe to run again)"

@@ -1,0 +1,90 @@
+"""`migrator checkpoint`: all revisions in, one file out that an empty database is loaded from instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrator import environment, plan, replay
+from migrator.checkpoint import file, load, rows, snapshot
+from migrator.errors import EXIT_DONE, Refused
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from migrator.checkpoint.snapshot import Snapshot
+    from migrator.environment import Project
+    from migrator.replay import Replayed
+    from migrator.report import Report
+    from migrator.settings import Settings
+
+WITHOUT = "do without one: fresh databases then get every revision in turn"
+
+
+def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
+    """Replay the revisions twice, write what they lead to, and prove that loading it leads there too."""
+    project = environment.load(settings)
+    heads = plan.alembic_says(project.script.get_heads)
+    if len(heads) != 1:
+        raise Refused(
+            f"there are {len(heads)} heads{': ' if heads else ''}{', '.join(heads)}",
+            "join them with `migrator revision --merge`" if heads else "write a revision first",
+        )
+    named = settings.checkpoint not in ("", file.NONE)
+    place = Path(settings.checkpoint) if named else Path(project.script.dir) / file.NAME
+    with replay.at(settings, project) as first:
+        one = first.snapshot()
+        own = _own_columns(settings, project, first, one)
+    made = file.Checkpoint(one.server, first.heads, first.seals, one.sql(own), own)
+    partial = place.with_name(place.name + ".partial")
+    partial.write_bytes(file.text(made).encode())
+    try:
+        if wrong := _unequal(settings, project, partial, one):
+            raise Refused(f"a checkpoint would lead elsewhere than the revisions: {wrong[0]}", WITHOUT, details=wrong)
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
+    report.data |= {"file": str(place), "heads": list(made.heads), "revisions": len(made.seals), "own_columns": own}
+    report.line(f"wrote      {place}: {len(made.seals)} revisions, PostgreSQL {made.server}")
+    for column in own:
+        report.line(f"left out   {column}: each database gets a value of its own, by the column's default")
+    return report.finish(
+        EXIT_DONE, "done", f"done: the checkpoint stands for {', '.join(made.heads)}; read and commit it"
+    )
+
+
+def findings(settings: Settings, project: Project, report: Report) -> list[str]:
+    """Return what is wrong with the project's checkpoint, where it has one: replay, load and compare."""
+    place = file.path(settings.checkpoint, Path(project.script.dir))
+    if place is None:
+        return []
+    try:
+        found = file.read(place)
+        load.require_same(found, load.here(project.script, found))
+        with replay.at(settings, project, found.head) as first:
+            wrong = _unequal(settings, project, place, first.snapshot())
+    except Refused as error:
+        return [f"{error.message}; {error.cure}"]
+    if not wrong:
+        report.line(f"checked    that the checkpoint leads where its {len(found.seals)} revisions lead")
+    return [f"the checkpoint {place.name} leads elsewhere than the revisions: {text}; {file.ANEW}" for text in wrong]
+
+
+def _own_columns(settings: Settings, project: Project, first: Replayed, one: Snapshot) -> tuple[str, ...]:
+    """Replay once more, on a server of its own; return the columns that are each database's own, or raise Refused."""
+    with replay.at(settings, project) as second:
+        other = second.snapshot()
+    with snapshot.looking(first.url) as cursor:
+        own = rows.own_columns(one.tables, other.tables, cursor, first.since)
+    if wrong := snapshot.differences(one, other, own):
+        raise Refused(f"two replays lead to different databases: {wrong[0]}", WITHOUT, details=tuple(wrong))
+    return own
+
+
+def _unequal(settings: Settings, project: Project, place: Path, one: Snapshot) -> tuple[str, ...]:
+    """Load a checkpoint into an empty database; return in which ways it is not the one that was replayed."""
+    found = file.read(place)
+    with replay.at(settings, project, found.head, checkpoint=str(place)) as loaded:
+        if not loaded.loaded:
+            return (f"it is for PostgreSQL {found.server}, and cannot be tried on {one.server}",)
+        return tuple(snapshot.differences(one, loaded.snapshot(), found.own))
