@@ -8,6 +8,7 @@ while its status is null, which is what the API says of a job that has not start
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,21 @@ class Uncertain(Ending):
     """A request was sent and no answer came: it may have been carried out."""
 
 
+class Odd(Unreachable):
+    """The API answered with something that its description does not know."""
+
+
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn what an answer of another shape makes of the block into Odd."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise Odd(
+            f"Render's API answers with something else than {what}", "see status.render.com, then deploy again"
+        ) from None
+
+
 class Api:
     """Render's API, asked with one key until one deadline."""
 
@@ -107,15 +123,19 @@ class Api:
     def services(self, name: str, kind: str, owner: str) -> list[Service]:
         """Return the services of one workspace with exactly this name and type."""
         query = {"name": name, "type": kind, "includePreviews": "false"} | ({"ownerId": owner} if owner else {})
-        found = [_service(item["service"]) for item in self._pages("/services", query)]
+        with _reading("services"):
+            found = [_service(item["service"]) for item in self._pages("/services", query)]
         # The filter may match loosely; what it lets through is looked at again.
         return [one for one in found if (one.name, one.kind) == (name, kind) and owner in ("", one.owner)]
 
     def deploys(self, service: str) -> Iterator[Deploy]:
         """Yield a service's deploys, as the API orders them: the newest first."""
         for item in self._pages(f"/services/{service}/deploys", {}):
-            deploy = item["deploy"]
-            yield Deploy(deploy["id"], (deploy.get("commit") or {}).get("id") or "", deploy.get("status") or "created")
+            with _reading("deploys"):
+                deploy = item["deploy"]
+                commit = (deploy.get("commit") or {}).get("id")
+                found = Deploy(_text(deploy["id"]), _text(commit or ""), _text(deploy.get("status") or "created"))
+            yield found
 
     def deploy(self, service: str, commit: str) -> None:
         """Ask once for a deploy of a commit; which one it is shows in the list: the answer may be empty (202)."""
@@ -123,7 +143,11 @@ class Api:
 
     def start_job(self, service: str, command: str) -> Job:
         """Start a job, asking once; raise Uncertain where nobody knows whether it was started."""
-        return _job(self._call("POST", f"/services/{service}/jobs", json={"startCommand": command}))
+        answer = self._call("POST", f"/services/{service}/jobs", json={"startCommand": command})
+        try:
+            return _job(answer)
+        except Odd as odd:
+            raise Uncertain(odd.message) from None
 
     def job(self, service: str, job: str) -> Job:
         """Return a job as it is now."""
@@ -131,24 +155,30 @@ class Api:
 
     def job_with(self, service: str, words: str) -> Job | None:
         """Return the job whose command holds `words`, among the newest."""
-        found = (_job(item["job"]) for item in self._pages(f"/services/{service}/jobs", {}, most=1))
+        with _reading("jobs"):
+            found = [_job(item["job"]) for item in self._pages(f"/services/{service}/jobs", {}, most=1)]
         return next((job for job in found if words in job.command), None)
 
     def log(self, owner: str, job: str, since: str) -> list[Line]:
         """Return a job's log lines from a time on, the oldest first; one page, the next call goes on."""
         query = {"ownerId": owner, "resource": job, "direction": "forward", "limit": str(PAGE)}
         answer = self._get("/logs", query | ({"startTime": since} if since else {}))
-        return [Line(line["id"], line["timestamp"], line["message"]) for line in answer.get("logs") or []]
+        with _reading("a log"):
+            lines = answer.get("logs") or []
+            return [Line(*(_text(line[name]) for name in ("id", "timestamp", "message"))) for line in lines]
 
     def _pages(self, path: str, query: dict[str, str], most: int = MOST_PAGES) -> Iterator[dict[str, Any]]:
         """Yield the items of a list: the cursor of a page's last item asks for the next page."""
         cursor: dict[str, str] = {}
         for _ in range(most):
             items = self._get(path, query | {"limit": str(PAGE)} | cursor)
+            with _reading("a list"):
+                items = [{**item} for item in items]
+                last = _text(items[-1].get("cursor") or "") if len(items) >= PAGE else ""
             yield from items
-            if len(items) < PAGE or not items[-1].get("cursor"):
+            if not last:
                 return
-            cursor = {"cursor": items[-1]["cursor"]}
+            cursor = {"cursor": last}
 
     def _get(self, path: str, query: dict[str, str] | None = None) -> Any:
         """Ask, and ask again while the API is out of order, for as long as patience lasts."""
@@ -198,7 +228,7 @@ class Api:
                 return None
             try:
                 return answer.json()
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise Uncertain(f"Render's API answers {answer.status_code} with something that is not JSON") from None
         if answer.is_server_error:
             raise Uncertain(f"Render's API answers {answer.status_code}")
@@ -213,7 +243,7 @@ class Api:
 def _message(answer: httpx.Response) -> str:
     try:
         return " ".join(str(answer.json()["message"]).split())[:200]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
@@ -228,13 +258,23 @@ def _retry_after_s(headers: httpx.Headers) -> float:
     return LONGEST_PAUSE_S
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
 def _service(item: dict[str, Any]) -> Service:
-    return Service(
-        id=item["id"], name=item["name"], kind=item["type"], owner=item.get("ownerId") or "",
-        repo=item.get("repo") or "", branch=item.get("branch") or "",
-        suspended=item.get("suspended") == "suspended", page=item.get("dashboardUrl") or "",
-    )  # fmt: skip
+    with _reading("a service"):
+        return Service(
+            id=_text(item["id"]), name=_text(item["name"]), kind=_text(item["type"]),
+            owner=_text(item.get("ownerId") or ""), repo=_text(item.get("repo") or ""),
+            branch=_text(item.get("branch") or ""), suspended=item.get("suspended") == "suspended",
+            page=_text(item.get("dashboardUrl") or ""),
+        )  # fmt: skip
 
 
 def _job(item: dict[str, Any]) -> Job:
-    return Job(item["id"], item.get("startCommand") or "", item.get("status") or "pending")
+    with _reading("a job"):
+        command, status = item.get("startCommand") or "", item.get("status") or "pending"
+        return Job(_text(item["id"]), _text(command), _text(status))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.rollout.endings import Ending, Failed, Refused, Unreachable, Unusable
-from app.rollout.render import NotAccepted, Uncertain
+from app.rollout.render import NotAccepted, Odd, Uncertain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,7 +252,7 @@ class _Log:
             return
         try:
             lines = self._api.log(self._owner, self._job, self._since)
-        except (NotAccepted, Unusable) as error:
+        except (NotAccepted, Odd, Unusable) as error:
             self._silent = True
             self._say(f"job        its log is not to be had here ({error.message}); see it in the dashboard")
             return
