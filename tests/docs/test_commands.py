@@ -15,7 +15,8 @@ from alembic import command
 from alembic.config import Config
 
 from tests.docs.pages import page, pages
-from tests.local.rig import free_port, until
+from tests.local.rig import until
+from tests.ports import free_port
 
 ADOPT = "MIGRATOR_DATABASE_URL=postgresql://… python -m migrator upgrade --config path/to/alembic.ini"
 RUN = {"make up", "make help", "make format", ADOPT}

@@ -14,6 +14,7 @@ import pytest
 
 from migrator import binaries, embedded, errors, unprivileged
 from tests.local.rig import ROOT, alive, until
+from tests.ports import free_port
 
 PASSWORD = "made-up"
 
@@ -112,10 +113,9 @@ def test_the_data_is_there_after_a_restart(data):
 
 
 def test_the_port_asked_for_is_taken_if_it_is_free_and_another_one_if_not(data):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = other.getsockname()[1]
-        with embedded.server(data, password=PASSWORD, port=taken) as server:
-            assert server.port != taken
+    taken = free_port()
+    with socket.create_server(("127.0.0.1", taken)), embedded.server(data, password=PASSWORD, port=taken) as server:
+        assert server.port != taken
     with embedded.server(data, password=PASSWORD, port=taken) as server:
         assert server.port == taken
 

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from tests.local.rig import ROOT, free_port, until
+from tests.local.rig import ROOT, until
+from tests.ports import free_port
 
 NOT_CLONED = (".git", ".venv", ".local", "__pycache__", ".*_cache", ".hypothesis")
 

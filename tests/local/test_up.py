@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.rig import STAND_IN, alive, free_port, until
+from tests.local.rig import STAND_IN, alive, until
+from tests.ports import free_port
 
 
 def child_pids(up):

@@ -8,17 +8,15 @@ import psycopg2
 import pytest
 
 from migrator import binaries, embedded, unprivileged
+from tests.ports import free_port
 
 
 def test_it_waits_for_a_server_that_starts_late(spawn, project, db):
-    import socket  # noqa: PLC0415
     from urllib.parse import urlsplit  # noqa: PLC0415
 
     project.sql("a1", "CREATE TABLE t (id int)")
     real = urlsplit(db.url)
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port = place.getsockname()[1]
+    port = free_port()
     running = spawn("upgrade", project=project, url=db.url.replace(f":{real.port}/", f":{port}/"))
     running.said("waiting    for ")
     with relay(port, real.port):
@@ -72,9 +70,7 @@ def test_the_network_is_cut_in_the_middle(spawn, run, project, db):
 
     project.sql("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(60)")
     real = urlsplit(db.url)
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port = place.getsockname()[1]
+    port = free_port()
     with relay(port, real.port) as sockets:
         running = spawn("upgrade", project=project, url=db.url.replace(f":{real.port}/", f":{port}/"))
         until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")

@@ -14,13 +14,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from tests.ports import free_port
+
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 NOBODY = 65534
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def answers(port):
