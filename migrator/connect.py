@@ -78,7 +78,7 @@ def address(url: str, variable: str = "MIGRATOR_DATABASE_URL") -> Address:
     dsn = _SCHEME.sub("postgresql://", url)
     parts = _parts(dsn, variable)
     host = parts.get("host") or parts.get("hostaddr") or "local socket"
-    port = int(parts.get("port", "5432").split(",")[0])
+    port = int(parts.get("port", "").split(",")[0] or 5432)
     return Address(dsn, f"{parts.get('user', '')}@{host}:{port}/{parts.get('dbname', '')}", host, port)
 
 
@@ -93,6 +93,10 @@ def _parts(dsn: str, variable: str) -> dict[str, str]:
     try:
         parts: dict[str, str] = psycopg2.extensions.parse_dsn(dsn)
         ports = [int(port) for port in parts.get("port", "5432").split(",") if port]
+        for host in parts.get("host", "").split(","):
+            host.startswith(("/", "@")) or host.encode("idna")  # what asking for its address would fail on
+    except UnicodeError:
+        raise Usage(f"{variable} holds a host name that cannot be", "check what stands behind the @") from None
     except (psycopg2.Error, ValueError) as error:
         if "query parameter" in str(error):
             raise Usage(

@@ -170,8 +170,12 @@ def _url(env: Mapping[str, str], config: Path) -> tuple[str, str]:
 
 def _config(text: str) -> Path:
     path = Path(text).resolve() if text else OWN_CONFIG
-    if not path.is_file():
-        raise Usage(f"no Alembic configuration at {path}", "give the path of an alembic.ini with --config")
+    try:
+        found = path.is_file()
+    except OSError:  # a name longer than any may be, a directory that may not be read
+        found = False
+    if not found:
+        raise Usage(f"no Alembic configuration at {str(path)[:300]}", "give the path of an alembic.ini with --config")
     return path
 
 

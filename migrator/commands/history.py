@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from migrator.report import Report
     from migrator.settings import Settings
 
+MOST = 1_000_000
 _WORDS = {"up": "applied", "down": "reverted", "adopt": "adopted", "stamp": "stamped"}
 
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the ledger's steps, the newest first."""
     with run.connected(settings, report) as means:
-        steps = ledger.history(means.control, max(1, arguments.limit)) if ledger.version(means.control) else []
+        limit = min(max(1, arguments.limit), MOST)
+        steps = ledger.history(means.control, limit) if ledger.version(means.control) else []
     report.data["steps"] = steps
     for item in steps:
         word = _WORDS[item["direction"]] if item["state"] == "finished" else "started"

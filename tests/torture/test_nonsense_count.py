@@ -1,0 +1,32 @@
+"""How many distinct inputs the corpora of nonsense hold: `pytest tests/torture/test_nonsense_count.py -s` prints it."""
+
+from migrator import settings
+from tests.torture import test_nonsense as files
+from tests.torture import test_nonsense_inside as inside
+from tests.torture import test_nonsense_outside as outside
+
+
+def counted():
+    durations = [option.name for option in settings.OPTIONS if option.kind == "duration"]
+    kinds = {
+        "revision files": files.files(),
+        "configurations": files.INIS,
+        "durations": [(name, value) for name in durations for value in files.NUMBERS],
+        "contracts": files.CONTRACTS,
+        "edits of the ledger": files.EDITS,
+        "URLs": inside.URLS,
+        "arguments": map(tuple, inside.ARGUMENTS),
+        "variables": inside.VARIABLES,
+        "models": inside.MODELS,
+        "env.py": inside.ENVS,
+        "manifests": inside.manifests('{"format": 1, "written": 1, "heads": ["x"], "seals": ""}\n\n' + "a\n" * 99, "x"),
+        "answers of the platform's API": outside.ANSWERS,
+        "requests to the app": outside.REQUESTS,
+    }
+    return {kind: len(set(inputs)) for kind, inputs in kinds.items()}
+
+
+def test_there_are_more_than_a_thousand_distinct_inputs():
+    found = counted()
+    print(*(f"\n{count:5} {kind}" for kind, count in found.items()), f"\n{sum(found.values()):5} in all")
+    assert sum(found.values()) > 1000
