@@ -19,7 +19,9 @@ def counted():
         "variables": inside.VARIABLES,
         "models": inside.MODELS,
         "env.py": inside.ENVS,
-        "manifests": inside.manifests('{"format": 1, "written": 1, "heads": ["x"], "seals": ""}\n\n' + "a\n" * 99, "x"),
+        "manifests": inside.manifests(
+            '{"format": 1, "written": 1, "heads": ["x"], "seals": ""}\n\n' + "a\n" * 99 + "\n\n" + "b", "x"
+        ),
         "answers of the platform's API": outside.ANSWERS,
         "requests to the app": outside.REQUESTS,
     }
