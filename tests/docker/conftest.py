@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.render import commits
 from tests.render.platform import commit_id, image
 
@@ -214,13 +214,6 @@ class Stack:
                 return
             time.sleep(0.25)
         pytest.fail(f"{service} did not become healthy:\n{self.logs(service)}")
-
-
-def free_port():
-    """Return a port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

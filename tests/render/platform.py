@@ -14,7 +14,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,8 @@ from pathlib import Path
 
 import httpx
 import yaml
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 REPO = "https://github.com/example/lockstep"
@@ -49,11 +50,6 @@ def commit_id(name):
 
 def now():
     return dt.datetime.now(dt.UTC)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def image(top, name, revisions=(), models=None):
@@ -195,8 +191,10 @@ class Platform:
         self.job_delay_s = 0.0
         self.job_log_s = 0.0
         self.has_logs = True
+        self.jobs_shown_as = None  # what the API says of every job that has been started, whatever became of it
         self.shutdown_gap_s = 0.1  # Render: 60 s between the switch of traffic and SIGTERM
         self.start_limit_s = 30  # Render: 15 minutes
+        self.unhealthy = 0  # the last answer of a health check that was not a yes
         self.mutex = threading.RLock()
         self.programs = []
         self.said = []  # everything any process said
@@ -319,12 +317,14 @@ class Platform:
         return True
 
     def _healthy(self, instance, url):
-        end = time.monotonic() + self.start_limit_s
+        began = time.monotonic()
         with httpx.Client(trust_env=False) as client:
-            while time.monotonic() < end and instance.process.poll() is None:
+            while time.monotonic() < began + self.start_limit_s and instance.process.poll() is None:
                 with contextlib.suppress(httpx.HTTPError):
-                    if client.get(url, timeout=5).status_code < 400:
+                    status = client.get(url, timeout=5).status_code
+                    if status < 400:
                         return True
+                    self.unhealthy = status
                 time.sleep(0.05)
         return False
 
@@ -399,6 +399,11 @@ class Platform:
     @property
     def text(self):
         return "\n".join(self.said)
+
+    @property
+    def command_lines(self):
+        """What a list of processes would have shown of every process there was."""
+        return "\n".join(" ".join(program.process.args) for program in self.programs)
 
     def close(self):
         self.job_starts.set()

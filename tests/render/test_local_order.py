@@ -10,8 +10,9 @@ import threading
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.render import commits
-from tests.render.platform import ROOT, commit_id, free_port, image, until
+from tests.render.platform import ROOT, commit_id, image, until
 
 STOP_S = 60
 
