@@ -72,7 +72,12 @@ def _version(project: Project, own: Settings, means: Any) -> tuple[str, tuple[st
     def work(context: Any, _arguments: dict[str, Any]) -> None:
         table = context._version  # noqa: SLF001 - the one place that knows schema and name
         preparer = context.dialect.identifier_preparer
-        found.append((preparer.format_table(table), tuple(sorted(context.get_current_heads()))))
+        named = (
+            "SELECT relnamespace::regnamespace || '.' || quote_ident(relname) FROM pg_class "
+            "WHERE oid = to_regclass(%(t)s)"
+        )
+        name = context.connection.exec_driver_sql(named, {"t": preparer.format_table(table)}).scalar()
+        found.append((name, tuple(sorted(context.get_current_heads()))))
         context.connection.rollback()
 
     engine = connect.migrating_engine(means.control.where, own)
