@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -14,7 +15,7 @@ import traceback
 
 from migrator import __version__, settings
 from migrator.backfill import arguments as backfill_arguments
-from migrator.errors import EXIT_BUG, Interrupted, MigratorError, Usage, masked
+from migrator.errors import EXIT_BUG, Exhausted, Interrupted, MigratorError, Usage, masked
 from migrator.rehearsal import arguments as rehearsal_arguments
 from migrator.report import Report, silence_closed_streams
 
@@ -33,6 +34,9 @@ VERBS = {
     "wait": "wait until the database answers",
     "doctor": "print what only the live platform can tell, secrets masked; changes nothing",
 }
+
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -183,6 +187,10 @@ def main(argv: list[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one
         if debug:
             sys.stderr.write(masked(traceback.format_exc()))
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _EXHAUSTED:
+            said = getattr(error, "strerror", None) or "no memory left"
+            cure = "give it more open files, memory or disk; what was committed stays, the rest was rolled back"
+            return report.error(Exhausted(f"this machine ran out of what the run needs: {said}", cure))
         bug = MigratorError(
             f"{type(error).__name__}: {' '.join(str(error).split())}", "run again with --debug and report it"
         )

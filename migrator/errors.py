@@ -7,6 +7,7 @@ MigratorError
   Busy          3   a lock was not got in time
   StepFailed    4   a revision failed
   Unreachable   5   the database cannot be reached
+    Exhausted   5   this machine has no files or memory left for it
   Interrupted 130/143   SIGINT or SIGTERM
 
 Anything else that reaches the top is a bug of ours: exit 70.
@@ -88,6 +89,12 @@ class Unreachable(MigratorError):
     code = 5
     word = "unreachable"
     again = AGAIN_AS_IT_IS
+
+
+class Exhausted(Unreachable):
+    """This machine has no files, memory or disk left for the run."""
+
+    word = "exhausted"
 
 
 class Interrupted(MigratorError):
