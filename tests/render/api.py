@@ -244,7 +244,10 @@ class Api:
 
     async def job(self, request):
         job = self._job(request)
-        return JSONResponse(job_json(job)) if job else error(404, "job not found")
+        if job is None:
+            return error(404, "job not found")
+        lag = {"status": self.platform.jobs_shown_as} if self.platform.jobs_shown_as and job.status else {}
+        return JSONResponse(job_json(job) | lag)
 
     async def cancel(self, request):
         job = self._job(request)

@@ -16,7 +16,7 @@ def keyless(server, migrated_for_an_app, images, tmp_path):
     blueprint = ROOT / "docs" / "render-ci.yaml"
     with server.database(template) as url, world_of(url, tmp_path, role, images=images, blueprint=blueprint) as made:
         del made.app.env["RENDER_API_KEY"]
-        made.app.env["PREDEPLOY_DEADLINE"] = "4s"
+        made.app.env["PREDEPLOY_DEADLINE"] = "3s"
         yield made
 
 
@@ -48,7 +48,7 @@ class Pipeline:
     def ship(self, **env):
         platform = self.world.platform
         known = {"RENDER_API_KEY": platform.key, "APP_SERVICE_ID": self.world.app.id, "RENDER_API_URL": platform.url}
-        times = {"PREDEPLOY_POLL": "0.1s", "PREDEPLOY_PATIENCE": "2s", "PREDEPLOY_DEADLINE": "60s"}
+        times = {"PREDEPLOY_POLL": "0.1s", "PREDEPLOY_PATIENCE": "20s", "PREDEPLOY_DEADLINE": "60s"}
         step = "Deploy the app, and follow it until it serves"
         return self._run(step, "app", {**known, **times, **env})
 
