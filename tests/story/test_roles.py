@@ -172,7 +172,7 @@ def test_the_apps_role_has_its_rights_on_the_ledger_and_no_other(migrated):
                 else:
                     may.add((table, verb))
                 connection.rollback()
-    reads = {(table, "SELECT") for table in ("release", "run", "step", "instance")}
+    reads = {(table, "SELECT") for table in ("release", "run", "step", "instance", "deferred")}
     assert may == reads | {("instance", verb) for verb in ("INSERT", "UPDATE", "DELETE")}
 
 
