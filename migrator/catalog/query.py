@@ -69,6 +69,10 @@ SELECT 'relation', c.oid, relname,
     ascii(relkind::text)::oid, NULL
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid {these}
 UNION ALL
+SELECT 'null default', adrelid, NULL, adnum, NULL, NULL, NULL, NULL
+  FROM pg_attrdef WHERE adrelid {these} AND strpos(adbin::text, ':constisnull true') > 0
+    AND starts_with(pg_get_expr(adbin, adrelid), 'NULL::')
+UNION ALL
 SELECT 'option', oid, split_part(o, '=', 1), NULL, split_part(o, '=', 2), NULL, NULL, NULL
   FROM pg_class, unnest(reloptions) o WHERE oid {these} AND reloptions IS NOT NULL
 UNION ALL
@@ -123,7 +127,7 @@ SELECT 'closed sequence', a.adrelid, s.relname, a.adnum, NULL, NULL, NULL, NULL
 UNION ALL
 SELECT 'type', t.oid, typname, (SELECT count(*) FROM pg_constraint WHERE contypid = t.oid AND contype = 'c')::int,
     nspname, pg_type_is_visible(t.oid)::int + 2 * (typtype = 'd')::int + 4 * typnotnull::int
-    + 8 * (typdefault IS NOT NULL)::int, typbasetype, typtypmod
+    + 8 * coalesce(NOT starts_with(typdefault, 'NULL::'), false)::int, typbasetype, typtypmod
   FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
   WHERE typtype IN ('e', 'd') AND nspname NOT IN ('pg_catalog', 'information_schema')
 UNION ALL

@@ -183,6 +183,8 @@ def _found(oid: int, rows: Rows, types: _Types, origins: dict[int, set[tuple[int
         number: types.column(name, flags, type_, modifier)
         for name, number, _, flags, type_, modifier in sorted(rows["column"].get(oid, ()), key=itemgetter(1))
     }
+    for _, number, *_ in rows["null default"].get(oid, ()):
+        columns[number] = replace(columns[number], has_default=False, null_default=True)
     for name, number, *_ in rows["closed sequence"].get(oid, ()):
         columns[number] = replace(columns[number], closed_sequence=name)
     for _, number, *_ in rows["shut column"].get(oid, ()):

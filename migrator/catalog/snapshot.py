@@ -43,6 +43,7 @@ class Column:
     named: NamedType | None = None
     closed_sequence: str | None = None
     hidden: bool = False
+    null_default: bool = False  # DEFAULT NULL, kept as an expression where the type has a length
 
     @property
     def required(self) -> bool:

@@ -90,6 +90,12 @@ def _over(column: Column, below: Column | None) -> Column:
     """Give a view's column what holds for the column beneath it."""
     if below is None:
         return column
+    own = column.has_default or column.null_default
+    if own and (below.generated or below.identity == "always"):
+        # The view's own default is a value, and the column beneath takes none: no INSERT without it works.
+        return replace(column, not_null=True, has_default=False, updatable=False)
+    if column.null_default:  # the view's NULL, instead of what the column beneath would be filled with
+        return replace(column, not_null=below.not_null or bool(below.identity))
     return replace(
         column,
         not_null=below.not_null,

@@ -204,3 +204,23 @@ def test_an_array_of_an_enum_knows_its_labels():
     sa.Table("t", models, sa.Column("moods", pg.ARRAY(sa.Enum("sad", "ok", name="mood"))))
     [table] = contract.derive(models).tables
     assert (table.columns[0].type, table.columns[0].labels) == ("mood[]", ("sad", "ok"))
+
+
+def test_a_default_of_null_fills_nothing_where_null_is_refused(connection):
+    execute(connection, "CREATE TABLE prices (id bigint PRIMARY KEY, amount numeric(6, 2) NOT NULL DEFAULT 1)")
+    needs = contract.of_catalog(catalog.read(connection))
+    execute(connection, "ALTER TABLE prices ALTER amount SET DEFAULT NULL")
+    found = contract.broken(needs, catalog.read(connection))
+    assert [(need.rule, need.place) for need in found] == [("default-gone", "prices.amount")]
+
+
+def test_a_view_with_a_default_of_its_own_over_a_generated_column_takes_no_insert(connection):
+    execute(
+        connection,
+        "CREATE TABLE below (id bigint PRIMARY KEY, twice bigint GENERATED ALWAYS AS (id * 2) STORED)",
+        "CREATE VIEW above AS SELECT id, twice FROM below",
+    )
+    needs = contract.of_catalog(catalog.read(connection))
+    execute(connection, "ALTER VIEW above ALTER twice SET DEFAULT 1")
+    found = contract.broken(needs, catalog.read(connection))
+    assert [(need.rule, need.place) for need in found] == [("default-gone", "above.twice")]
