@@ -111,7 +111,8 @@ def check_seals(applied: list[Script], entries: dict[str, Entry], accepted: str 
     for revision in applied:
         current = seal.of_file(Path(revision.path))
         known = entries.get(revision.revision)
-        if known is None or known.seal is None or known.direction == "down" or revision.revision == accepted:
+        back = known is not None and known.direction == "down" and known.state == "finished"  # and stamped since
+        if known is None or known.seal is None or back or revision.revision == accepted:
             missing[revision.revision] = current
         elif known.seal != current and known.state == "finished":
             edited.append(f"{slug(Path(revision.path), revision.revision)} ({revision.revision})")

@@ -22,14 +22,14 @@ from tests.torture.kinds import KINDS
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, default=0, help="so many points of each kind; default all")
-    parser.add_argument("--kind", action="append", help="kinds with this in their name, may be repeated; default all")
+    parser.add_argument("--kind", action="append", help="kinds with this in their name, or =NAME; may be repeated")
     parser.add_argument("--fault", default="", help="faults with this in their name; default all")
     parser.add_argument("--workers", type=int, default=2, help="so many servers; default 2")
     parser.add_argument("--shares", type=int, default=0, help="parts of each kind; default one for each worker")
     parser.add_argument("--results", type=Path, help="write the counts to this file, as JSON")
     chosen = parser.parse_args()
     shares = chosen.shares or (1 if chosen.sample else chosen.workers)
-    kinds = [kind.name for kind in KINDS if any(word in kind.name for word in chosen.kind or [""])]
+    kinds = [kind.name for kind in KINDS if any(word in f"={kind.name}=" for word in _words(chosen.kind))]
     counts, began = collections.Counter(), time.monotonic()
     with concurrent.futures.ProcessPoolExecutor(
         chosen.workers, multiprocessing.get_context("spawn"), initializer=workers.begin
@@ -49,6 +49,10 @@ def main():
             print(f"{seconds:6.0f} s  {name}: {len(found)} points, {bad} not", flush=True)
             _write(counts, chosen.results, seconds)
     return _end(counts)
+
+
+def _words(given):
+    return [f"{word}=" if word.startswith("=") else word for word in given or [""]]
 
 
 def _write(counts, path, seconds):

@@ -103,11 +103,11 @@ class Worker:
         self.server.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, kind, database, port=None):
+    def start(self, kind, database, port=None, argv=None):
         environment = dict(self._environment(kind), MIGRATOR_DATABASE_URL=self.server.url(database, port))
         if kind.role:
             environment |= {"MIGRATOR_APP_ROLE": f"app_{database}", "MIGRATOR_APP_PASSWORD": APP_PASSWORD}
-        return self.forks.start(["upgrade"], environment, self.directory)
+        return self.forks.start([*(argv or kind.argv)], environment, self.directory)
 
     def _environment(self, kind):
         own = {} if kind.own else {"MIGRATOR_CONFIG": str(self._project_directory(kind) / "alembic.ini")}
@@ -128,7 +128,7 @@ class Worker:
         if project:
             kind.base(project)
         if not kind.first:
-            child = self.start(kind, template)
+            child = self.start(kind, template, argv=["upgrade"])
             assert child.wait(RUN_S) == 0, child.text
         with contextlib.closing(self.server.connect(template)) as connection:
             rows(connection, "SET ROLE migrator")
@@ -198,6 +198,9 @@ class Worker:
         again = child.wait(RUN_S)
         if again != 0 or not child.last.startswith("done: "):
             return [*wrong, f"the second run: exit {again}: {child.text.strip()}"]
+        if kind.then:
+            child = self.start(kind, database, argv=kind.then)
+            wrong += [f"then {kind.then}: {child.text}"] if child.wait(RUN_S) else []
         run.close()
         left = self.server.until_quiet(database, QUIET_S)
         wrong += [f"still connected: {left}"] if left else []
@@ -213,10 +216,11 @@ class Worker:
         wrong = [f"still connected {QUIET_S} s after it: {left}"] if left else []
         run.proxy.cut()
         with contextlib.closing(self.server.connect(database)) as connection:
-            heads, finished, _ = state.applied(connection)
+            heads, finished, reverted = state.applied(connection)
             done = {revision for head in heads for revision in _up_to(prepared.order, head)}
-            if not finished <= done:
-                wrong.append(f"the ledger calls {sorted(finished - done)} finished, the version table is at {heads}")
+            if not finished <= done or reverted & done:
+                said = f"{sorted(finished)} finished and {sorted(reverted)} taken back"
+                wrong.append(f"the ledger calls {said}, the version table is at {heads}")
             if code == 0:
                 wrong += _differences(prepared.reference, state.dump(connection, f"app_{database}"))
         return wrong

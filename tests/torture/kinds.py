@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator import ledger
@@ -42,7 +46,8 @@ class Kind:
     first: bool = False
     own: bool = False
     role: bool = False
-    env: dict[str, str] = field(default_factory=dict)
+    argv: tuple[str, ...] = ("upgrade",)
+    then: tuple[str, ...] = ()  # what finishes what a second run leaves to it
 
 
 def _models(project, *, old):
@@ -144,6 +149,42 @@ def _first(project):
     project.sql("b2", "ALTER TABLE t ADD COLUMN extra text", "UPDATE t SET n = n + 1")
 
 
+def _backfill(project):
+    # So few rows that they are one batch: how many there are of them is a matter of time.
+    project.revision("b2", """op.backfill("few", set={"x": "'new ' || id"}, where="x = 'old'")""")
+    project.sql("c3", "UPDATE t SET n = n + 1", "ALTER TABLE few ADD COLUMN extra text")
+
+
+FEW = (
+    *TABLE,
+    "CREATE TABLE few (id int PRIMARY KEY, x text)",
+    "INSERT INTO few SELECT g, 'old' FROM generate_series(1, 60) g",
+)
+
+
+def _three(project):
+    project.sql("a1", *TABLE)
+    project.sql("b2", "ALTER TABLE t ADD COLUMN extra text", down=("ALTER TABLE t DROP COLUMN extra",))
+    project.sql("c3", "UPDATE t SET n = n + 1", down=("UPDATE t SET n = n - 1",))
+    project.revision(
+        "d4",
+        "with op.get_context().autocommit_block():\n    op.execute('CREATE INDEX CONCURRENTLY ix_t_name ON t (name)')",
+        "with op.get_context().autocommit_block():\n    op.execute('DROP INDEX CONCURRENTLY ix_t_name')",
+    )
+
+
+def _checkpoint(project):
+    project.sql("a1", *TABLE)
+    project.sql("b2", "ALTER TABLE t ADD COLUMN extra text", "UPDATE t SET n = n + 1")
+    root = Path(__file__).resolve().parents[2]
+    given = {"PATH": os.environ["PATH"], "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(root)}
+    given |= {name: os.environ[name] for name in ("PG_BIN",) if name in os.environ}
+    argv = [sys.executable, "-m", "migrator", "checkpoint"]
+    done = subprocess.run(argv, cwd=root, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    project.sql("c3", "UPDATE t SET n = n * 2")
+
+
 KINDS = tuple(
     Kind(*positional, **named)
     for positional, named in (
@@ -158,6 +199,9 @@ KINDS = tuple(
         (("grants", lambda project: project.sql("b2", "CREATE TABLE u (id int)")), {"role": True}),
         (("first run", _first), {"base": _nothing, "first": True}),
         (("ledger upgrade", lambda project: project.sql("b2", "UPDATE t SET n = n + 1")), {"prepare": EARLIER_LEDGER}),
+        (("backfill", _backfill), {"base": lambda project: project.sql("a1", *FEW), "then": ("backfill",)}),
+        (("downgrade", _nothing), {"base": _three, "argv": ("downgrade", "a1")}),
+        (("checkpoint load", _checkpoint), {"base": _nothing, "first": True}),
         (("own history", _nothing), {"base": _nothing, "first": True, "own": True, "role": True}),
         (("nothing to do", _nothing), {"base": _nothing, "own": True}),
     )

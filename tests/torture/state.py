@@ -35,6 +35,7 @@ _LEDGER = {
     "releases": "SELECT digest, md5(contract::text), broken_by, served_since IS NULL FROM migrator.release ORDER BY 1",
     "deferred": "SELECT revision, waits_for FROM migrator.deferred ORDER BY 1",
     "instances": "SELECT id, release FROM migrator.instance ORDER BY 1",
+    "backfills": "SELECT name, state FROM migrator.backfill ORDER BY 1",
     "state": "SELECT heads, seals FROM migrator.state",
 }
 _TABLES = f"""SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -54,15 +55,17 @@ def dump(connection, role):
 
 
 def applied(connection):
-    """Return (heads by Alembic's table, what the ledger calls finished, what it calls started); empty without them."""
+    """Return (heads by Alembic's table, what the ledger calls finished, what it calls taken back)."""
     table = rows(connection, "SELECT oid::regclass::text FROM pg_class WHERE relname = 'alembic_version'")
     heads = {row[0] for (name,) in table for row in rows(connection, f"SELECT version_num FROM {name}")}
     if rows(connection, "SELECT to_regclass('migrator.step')")[0][0] is None:
         return heads, set(), set()
     steps = rows(
-        connection, "SELECT DISTINCT ON (revision) revision, state FROM migrator.step ORDER BY revision, id DESC"
+        connection,
+        "SELECT DISTINCT ON (revision) revision, direction = 'down' FROM migrator.step WHERE state = 'finished' "
+        "ORDER BY revision, id DESC",
     )
-    return heads, {r for r, state in steps if state == "finished"}, {r for r, state in steps if state == "started"}
+    return heads, {name for name, down in steps if not down}, {name for name, down in steps if down}
 
 
 def runs(connection):

@@ -6,15 +6,21 @@ import sys
 import pytest
 
 from tests.torture.forks import ROOT
+from tests.torture.kinds import KINDS
 
-SAMPLES = [("mixed", 10), ("first run", 8), ("deferred before", 6)]
+GROUPS, POINTS = 4, 5
 
 
-@pytest.mark.parametrize(("kind", "points"), SAMPLES)
-def test_cut_at_a_sample_of_points_the_next_run_makes_it_as_if_nothing_had_happened(kind, points):
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_cut_at_a_sample_of_points_of_every_kind_the_next_run_makes_it_as_if_nothing_had_happened(group):
+    kinds = [kind.name for kind in KINDS][group::GROUPS]
+    chosen = [word for kind in kinds for word in ("--kind", f"={kind}")]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.torture", "--kind", kind, "--sample", str(points), "--workers", "1"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=170,
+        [sys.executable, "-m", "tests.torture", *chosen, "--sample", str(POINTS), "--workers", "1"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=400,
     )  # fmt: skip
+    points = POINTS * len(kinds)
     assert done.stdout.splitlines()[-1] == f"crash points {points}, converged {points}", done.stdout + done.stderr
     assert done.returncode == 0

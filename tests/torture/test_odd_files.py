@@ -72,3 +72,16 @@ def test_a_schema_that_is_held_outside_of_a_revision_is_busy(there, project, run
     project.sql("b2", "CREATE TABLE u (id int)")
     done = run("upgrade", project=project)
     assert done.code in {0, 3}, done.text  # newer servers look at the table to print its policy
+
+
+def test_a_downgrade_that_was_cut_off_outside_a_transaction_goes_on_where_it_was(there, project, run, tmp_path):
+    place = tmp_path / "fail"
+    outside = "with op.get_context().autocommit_block():\n    op.execute('{} INDEX CONCURRENTLY ix{}')\n"
+    down = f"{outside.format('DROP', '')}import os\nif os.path.exists({str(place)!r}): raise ValueError"
+    project.revision("b2", outside.format("CREATE", " ON t (id)"), down)
+    assert run("upgrade", project=project).code == 0
+    place.touch()
+    assert run("downgrade", "a1", project=project).code == 4
+    place.unlink()
+    done = run("downgrade", "a1", project=project)
+    assert (done.code, "resumed" in done.text) == (0, True), done.text
