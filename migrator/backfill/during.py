@@ -30,9 +30,13 @@ _REVERTED = (
 )
 
 
-def record(connection: Any, step: Step) -> None:
-    """Write, in the step's transaction, which revision declared a backfill; end those of one that is taken back."""
-    connection.exec_driver_sql(_DECLARED if step.direction == "up" else _REVERTED, {"revision": step.revision})
+def record(connection: Any, step: Step) -> bool:
+    """Write, in the step's transaction, which revision declared a backfill; end those of one that is taken back.
+
+    Return whether there were any.
+    """
+    sql = _DECLARED if step.direction == "up" else _REVERTED
+    return bool(connection.exec_driver_sql(sql, {"revision": step.revision}).rowcount)
 
 
 class Backfills:
@@ -43,6 +47,8 @@ class Backfills:
         self._means, self._project = means, project
         self._tried: set[str] = set()
         self._there = store.there(means.control)  # the ledger keeps its tables while the run lock is held
+        # Most projects have none, and only a step of this run can declare one: not asked around every step.
+        self._any = self._there and bool(store.every(means.control))
 
     def before(self, step: Step) -> None:
         """Finish what the step needs finished, where there is time; else raise Deferred with the reason."""
@@ -76,12 +82,12 @@ class Backfills:
                     )
 
     def _every(self) -> list[Backfill]:
-        return store.every(self._means.control) if self._there else []
+        return store.every(self._means.control) if self._any else []
 
     def record(self, connection: Any, step: Step) -> None:
         """Write, in the step's transaction, what it declared or took back, where the ledger has backfills."""
         if self._there:
-            record(connection, step)
+            self._any |= record(connection, step)
 
     def _try(self, item: Backfill) -> None:
         """Work on one, once in a run: what it did not get done in its share of the time is for another run."""
