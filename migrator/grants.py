@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator import app_schema
 from migrator.errors import Refused
 from migrator.statements import quoted
 
@@ -174,7 +175,7 @@ def keep(means: Means) -> int:
         means.control.rows(statement)
     if statements:
         means.tell(f"granted    {role}: {len(statements)} rights it lacked")
-    return len(statements)
+    return len(statements) + (app_schema.give(control, role) if means.settings.app_schema else 0)
 
 
 def excess(control: Control, role: str) -> list[tuple[str, str]]:

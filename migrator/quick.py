@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ANY_TEXT = {
     "MIGRATOR_DATABASE_URL", "MIGRATOR_APP_ROLE", "MIGRATOR_APP_PASSWORD", "MIGRATOR_COMMIT", "MIGRATOR_RUN_ID",
     "MIGRATOR_EXPECT_COMMIT", "MIGRATOR_SERVICE_NAME", "MIGRATOR_NO_UNKNOWN_RELEASE", "MIGRATOR_STRICT",
-    "MIGRATOR_IGNORE_LIVE_RELEASES", "MIGRATOR_REQUIRE_TLS", "MIGRATOR_CHECKPOINT",
+    "MIGRATOR_IGNORE_LIVE_RELEASES", "MIGRATOR_REQUIRE_TLS", "MIGRATOR_APP_SCHEMA", "MIGRATOR_CHECKPOINT",
 }  # fmt: skip
 _DURATIONS = {
     "MIGRATOR_WAIT", "MIGRATOR_DEADLINE", "MIGRATOR_LOCK_WAIT", "MIGRATOR_LOCK_TIMEOUT", "MIGRATOR_STATEMENT_TIMEOUT",
@@ -58,6 +58,7 @@ SELECT heads
                    WHERE coalesce(ended, seen) < now() - interval '30 days'
                      AND EXISTS (SELECT FROM migrator.instance j WHERE j.seen > i.seen))
    AND 1 = (SELECT count(*) FROM pg_catalog.pg_class WHERE relname = 'alembic_version')
+   AND %(app_schema)s IN ('', split_part(current_setting('search_path'), ',', 1))
    AND rights = {state.RIGHTS.format(path="current_setting('search_path')")}
 ), expected AS (
 UPDATE migrator.release SET recorded = clock_timestamp(), commit = %(commit)s
@@ -97,7 +98,8 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
     row = {
         "commit": env.get("MIGRATOR_COMMIT") or commit, "version": __version__, "host": os.uname().nodename,
         "run_id": asked["run_id"] or None, "heads": list(known.heads), "seals": known.seals, "models": known.models,
-        "ledger": known.ledger,        "role": env.get("MIGRATOR_APP_ROLE") or "app",
+        "ledger": known.ledger, "role": env.get("MIGRATOR_APP_ROLE") or "app",
+        "app_schema": env.get("MIGRATOR_APP_SCHEMA") or "",
     }  # fmt: skip
     url = (env.get("MIGRATOR_DATABASE_URL") or "").strip() or (env.get("DATABASE_URL") or "").strip()
     try:
@@ -105,8 +107,18 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
     except (_Stopped, KeyboardInterrupt) as stopped:
         return _say_stopped(stopped.args[0] if stopped.args else signal.SIGINT)
     if not there:
-        return None
+        return _load(known, asked["run_id"], env) if row.get("no_ledger") else None
     return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
+
+
+def _load(known: "Manifest", run_id: str, env: "Mapping[str, str]") -> int | None:
+    """Load an empty database from the checkpoint, where there is one; None where that is not all there is to do."""
+    given = env.get("MIGRATOR_CHECKPOINT") or ""
+    if given == "none" or not (given or manifest.has_checkpoint()):
+        return None
+    from migrator import fresh  # noqa: PLC0415 - what it loads is for a database that is made once
+
+    return fresh.upgrade(known, run_id, given)
 
 
 def _asked(flags: list[str], env: "Mapping[str, str]") -> dict[str, str] | None:
@@ -182,6 +194,7 @@ def _is_done(url: str, row: dict[str, object]) -> bool:
                 return cursor.fetchone() is not None
             except psycopg2.errors.UndefinedTable:
                 continue
+        row["no_ledger"] = True
     except psycopg2.Error:
         return False
     return False

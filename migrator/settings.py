@@ -20,6 +20,8 @@ OWN_CONFIG = HERE / "alembic.ini"
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?")
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_NOT_OURS = ("migrator", "information_schema")
 _MAX_MS = 2_147_483_647  # PostgreSQL keeps its timeouts in a signed 32-bit number of milliseconds.
 
 
@@ -67,6 +69,7 @@ OPTIONS = (
     Option("idle_timeout_ms", "60s", "the server ends a transaction of ours that idles longer", "duration"),
     Option("terminate_blockers_after_ms", "0", "end sessions that hold a needed lock this long; 0: never", "duration"),
     Option("app_role", "app", "the app's database role, granted rows and nothing else where it exists"),
+    Option("app_schema", "", "the schema of the app's tables, made by the first run; default: the search path's first"),
     Option("retention_ms", "15min", "a release is live while a report of it is younger than this", "duration"),
     Option("no_unknown_release", "", "an app that never reported is not taken to be live", "switch"),
     Option("strict", "", "what may break a live release counts as if it did", "switch"),
@@ -95,6 +98,7 @@ class Settings:
     idle_timeout_ms: int = 60_000
     terminate_blockers_after_ms: int = 0
     app_role: str = "app"
+    app_schema: str = ""
     retention_ms: int = 900_000
     no_unknown_release: bool = False
     strict: bool = False
@@ -182,6 +186,12 @@ def _config(text: str) -> Path:
 def _check(settings: Settings) -> None:
     if settings.lock_timeout_ms < 1:
         raise Usage("--lock-timeout is 0: a try would wait for ever", "give at least 1ms")
+    schema = settings.app_schema
+    if schema and not (_PLAIN_NAME.fullmatch(schema) and not schema.startswith("pg_") and schema not in _NOT_OURS):
+        raise Usage(
+            f"MIGRATOR_APP_SCHEMA: {schema[:63]!r} is not a schema for the app's tables",
+            "use a name of lower-case letters, digits and _, and neither migrator nor one of PostgreSQL's own",
+        )
     # When they are equal PostgreSQL reports the statement timeout, and a lock wait is not recognised as one.
     if 0 < settings.statement_timeout_ms <= settings.lock_timeout_ms:
         raise Usage(

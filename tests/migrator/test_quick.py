@@ -340,3 +340,9 @@ def test_a_signal_while_it_waits_for_a_server_that_does_not_answer(copy):
         kept[0].close()
     assert process.returncode == 143
     assert (out, err.startswith("interrupted: ")) == ("", True)
+
+
+def test_a_schema_for_the_apps_tables_is_quick_once_it_is_first_on_the_path(copy):
+    quickly, code, said = copy.upgrade(MIGRATOR_APP_SCHEMA="app_data")
+    assert (quickly, code) == (False, 1), said
+    assert [copy.upgrade(MIGRATOR_APP_SCHEMA="public")[:2] for _ in range(2)] == [(False, 0), (True, 0)]
