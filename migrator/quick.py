@@ -114,7 +114,8 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
 def _load(known: "Manifest", run_id: str, env: "Mapping[str, str]") -> int | None:
     """Load an empty database from the checkpoint, where there is one; None where that is not all there is to do."""
     given = env.get("MIGRATOR_CHECKPOINT") or ""
-    if given == "none" or not (given or manifest.has_checkpoint()):
+    elsewhere = env.get("MIGRATOR_APP_SCHEMA")  # a checkpoint is of the schema that everybody has
+    if elsewhere or given == "none" or not (given or manifest.has_checkpoint()):
         return None
     from migrator import fresh  # noqa: PLC0415 - what it loads is for a database that is made once
 
