@@ -326,24 +326,27 @@ SELECT set_config('search_path', coalesce(string_agg(part, ',' ORDER BY place), 
  WHERE CASE btrim(part, ' "') WHEN '$user' THEN current_user ELSE btrim(part, ' "') END <> 'migrator'"""
 
 
+def migrating_connection(where: Address, settings: Settings) -> psycopg2.extensions.connection:
+    """Return a connection that carries the limits; raise Unreachable."""
+    try:
+        raw = open_connection(where, CONNECT_TIMEOUT_S)
+    except psycopg2.OperationalError as error:
+        raise Unreachable(
+            f"{where.shown} does not answer: {_reason(error, where)}",
+            "check that the database runs and can be reached from here",
+        ) from None
+    raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
+    with raw.cursor() as cursor:
+        cursor.execute(limits(settings, raw.server_version) + LEDGER_OUT_OF_SEARCH_PATH)
+    raw.autocommit = False
+    return raw
+
+
 def migrating_engine(where: Address, settings: Settings) -> Any:
     """Return a SQLAlchemy engine whose connections carry the limits and end with their use."""
     import sqlalchemy as sa  # noqa: PLC0415 - a run with nothing to do never needs it
 
     tls.insist(where, settings)
-
-    def connect() -> psycopg2.extensions.connection:
-        try:
-            raw = open_connection(where, CONNECT_TIMEOUT_S)
-        except psycopg2.OperationalError as error:
-            raise Unreachable(
-                f"{where.shown} does not answer: {_reason(error, where)}",
-                "check that the database runs and can be reached from here",
-            ) from None
-        raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
-        with raw.cursor() as cursor:
-            cursor.execute(limits(settings, raw.server_version) + LEDGER_OUT_OF_SEARCH_PATH)
-        raw.autocommit = False
-        return raw
-
-    return sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=sa.pool.NullPool)
+    return sa.create_engine(
+        "postgresql+psycopg2://", creator=lambda: migrating_connection(where, settings), poolclass=sa.pool.NullPool
+    )

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.checkpoint import file, load
-from migrator.errors import MigratorError, StepFailed
 from migrator.guard import Deferred
-from migrator.report import step_line
 from migrator.session import Session
 
 if TYPE_CHECKING:
@@ -42,9 +40,7 @@ def into_empty(means: Means, project: Project, context: Any, pending: list[Step]
     except Deferred as reason:
         means.tell(f"unused     the checkpoint: {reason.message}")
         return ()
-    means.tell(
-        step_line("loaded", f"checkpoint of {len(found.seals)} revisions", int((time.monotonic() - begun) * 1000), 0)
-    )
+    means.tell(load.line(found, time.monotonic() - begun))
     return tuple(found.seals)
 
 
@@ -70,41 +66,17 @@ def _load(means: Means, context: Any, found: Checkpoint, last: Step, checks: Che
     session = Session(context, means.control, means.settings)
     means.interrupt.cancel = lambda: means.control.rows("SELECT pg_cancel_backend(%s)", (session.pid,))
     try:
-        session.begin(means.settings.lock_timeout_ms, max(1, int(means.deadline.left() * 1000)))
-        with connection.connection.dbapi_connection.cursor() as cursor:
-            load.into(cursor, found, means.run)
-        context._ensure_version_table()  # noqa: SLF001 - as Alembic itself makes it
-        for head in found.heads:
-            connection.execute(context._version.insert().values(version_num=head))  # noqa: SLF001
-        for check in checks:
-            check(connection, last)
-        connection.commit()
-    except BaseException as error:
-        means.interrupt.check()
-        if session.is_lost:
-            raise load_lost(means) from error
-        connection.rollback()
-        if isinstance(error, MigratorError) or not hasattr(getattr(error, "orig", error), "pgcode"):
-            raise
-        raise _failed(getattr(error, "orig", error), found) from error
+        with load.errors(means, found, lambda: session.is_lost):
+            session.begin(means.settings.lock_timeout_ms, max(1, int(means.deadline.left() * 1000)))
+            with connection.connection.dbapi_connection.cursor() as cursor:
+                load.into(cursor, found, means.run)
+            context._ensure_version_table()  # noqa: SLF001 - as Alembic itself makes it
+            for head in found.heads:
+                connection.execute(context._version.insert().values(version_num=head))  # noqa: SLF001
+            for check in checks:
+                check(connection, last)
+            connection.commit()
     finally:
         means.interrupt.cancel = lambda: None
-
-
-def load_lost(means: Means) -> MigratorError:
-    """Return the error for a connection that broke on the way."""
-    from migrator.connect import lost  # noqa: PLC0415
-
-    return lost(means.control.where)
-
-
-def _failed(error: Any, found: Checkpoint) -> StepFailed:
-    """Return the server's refusal, with the place in the file."""
-    diag = error.diag
-    line = found.sql.count("\n", 0, int(diag.statement_position or 1) - 1) + 1
-    text = found.sql.splitlines()[line - 1].strip()[:120] if found.sql else ""
-    return StepFailed(
-        f"the checkpoint cannot be loaded: {diag.message_primary or ' '.join(str(error).split())}; nothing was kept",
-        "`migrator check` tries it on a throw-away server; --checkpoint none applies every revision in turn",
-        details=(f"at: {text}",) if diag.statement_position else (),
-    )
+        if not session.is_lost:
+            connection.rollback()

@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # importing `typing` for it would cost as much as reading
 if TYPE_CHECKING:
     from migrator.environment import Project
 
-FORMAT = 1
+FORMAT = 2
 ST_SIZE, ST_MTIME = 6, 8  # places in os.stat_result, whole numbers; the `stat` module has the same names
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs milliseconds
 PATH = os.path.join(HERE, "versions.manifest")  # noqa: PTH118
@@ -24,24 +24,29 @@ BESIDE = ("alembic.ini", "env.py", "ledger.py", "models.py")
 class Manifest:
     """What is known of the revisions without loading them; no dataclass, which would be the dearest import here."""
 
-    __slots__ = ("heads", "ledger", "models", "seals")
+    __slots__ = ("contract", "heads", "ledger", "models", "seals")
 
-    def __init__(self, heads: tuple[str, ...], seals: str, models: str, ledger: int) -> None:
-        """Take the heads, the digests over all seals and of the models file, and the version of the ledger."""
-        self.heads, self.seals, self.models, self.ledger = heads, seals, models, ledger
+    def __init__(self, heads: tuple[str, ...], seals: str, models: str, ledger: int, contract: str) -> None:
+        """Take heads, digests of all seals and of the models, the ledger's version, the contract's JSON if any."""
+        self.heads, self.seals, self.models, self.ledger, self.contract = heads, seals, models, ledger, contract
 
 
 def read(path: str = PATH) -> Manifest | None:
     """Return the manifest if it is of the files as they are now; None where there is none, or any doubt is left."""
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            head, listing, digests = file.read().split("\n\n")
+            head, listing, digests, contract = file.read().split("\n\n")
         header = json.loads(head)
         if header["format"] != FORMAT or not _is_of_these(os.path.dirname(path), header["written"], listing, digests):  # noqa: PTH120
             return None
-        return Manifest(tuple(header["heads"]), header["seals"], header["models"], header["ledger"])
+        return Manifest(tuple(header["heads"]), header["seals"], header["models"], header["ledger"], contract)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def has_checkpoint() -> bool:
+    """Tell whether there is a checkpoint beside the versions; it is asked itself what revisions it is of."""
+    return os.path.exists(os.path.join(HERE, "checkpoint.sql"))  # noqa: PTH110, PTH118
 
 
 def _is_of_these(top: str, written: int, listing: str, digests: str) -> bool:
@@ -121,9 +126,20 @@ def write(project: "Project", path: str = PATH) -> bool:
               "seals": digest_of(seals), "models": models, "ledger": len(ledger.UPGRADES)}  # fmt: skip
     partial = f"{path}.partial"
     with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write("\n\n".join((json.dumps(header), "\n".join(listing), "\n".join(digests))))
+        file.write("\n\n".join((json.dumps(header), "\n".join(listing), "\n".join(digests), _contract(project))))
     os.replace(partial, path)  # noqa: PTH105
     return True
+
+
+def _contract(project: "Project") -> str:
+    """Return what the models need of the schema, as JSON; nothing where they cannot be loaded, which a run will say."""
+    from migrator import contract  # noqa: PLC0415
+    from migrator.errors import MigratorError  # noqa: PLC0415
+
+    try:
+        return contract.derive(contract.load_models(str(project.models))).to_json()
+    except MigratorError:
+        return ""
 
 
 def refresh(project: "Project", path: str = PATH) -> None:

@@ -2,69 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from migrator import connect, environment, ledger, lock
+from migrator import connect, environment
 from migrator.checkpoint.file import NONE
-from migrator.clock import Deadline
 from migrator.errors import MigratorError
-from migrator.interrupt import Interrupt, listening
+from migrator.holding import connected, locked
 from migrator.job import Job
-from migrator.means import Means
 from migrator.outcome import Outcome, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from migrator.environment import Project
     from migrator.job import Choose
+    from migrator.means import Means
     from migrator.report import Report
-    from migrator.settings import Settings
 
-
-@contextlib.contextmanager
-def connected(settings: Settings, report: Report) -> Iterator[Means]:
-    """Connect within the run's deadline, signals listened to; yields the means of the run."""
-    deadline = Deadline.after(settings.deadline_ms)
-    with listening(Interrupt()) as interrupt:
-        control = connect.control(settings, deadline, interrupt, report.line)
-        try:
-            with connect.errors_of_server(control.where):
-                yield Means(control, settings, deadline, interrupt, report.line)
-        finally:
-            control.close()
-
-
-@contextlib.contextmanager
-def locked(means: Means, verb: str, road: str, outcome: Outcome) -> Iterator[Means]:
-    """Hold the run lock and keep the run's row in the ledger while the block runs."""
-    control = means.control
-    wait = means.deadline.sooner(means.settings.lock_wait_ms)
-    with lock.held(control, wait, means.interrupt, means.tell):
-        ledger.prepare(control)
-        run = ledger.start_run(control, verb, road, means.settings.commit, means.settings.run_id)
-        try:
-            yield dataclasses.replace(means, run=run)
-        except BaseException as caught:
-            error = means.interrupt.instead_of(caught)
-            if not isinstance(error, MigratorError):
-                _finish(means, run, "failed", outcome, MigratorError(f"{type(error).__name__}: {error}"))
-                raise
-            _finish(means, run, error.word, outcome, error)
-            if error is caught:
-                raise
-            raise error from caught
-        _finish(means, run, "ahead" if outcome.ahead else "done", outcome)
-
-
-def _finish(means: Means, run: int, word: str, outcome: Outcome, error: MigratorError | None = None) -> None:
-    revision = outcome.pending[0].revision if error and outcome.pending else None
-    with contextlib.suppress(MigratorError):  # a lost connection: the next run marks this one as interrupted
-        ledger.finish_run(
-            means.control, run, word, heads=(outcome.heads_before, outcome.heads_after), error=error, revision=revision
-        )
+__all__ = ["connected", "locked", "migrate"]
 
 
 def migrate(

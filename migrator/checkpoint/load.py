@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from migrator import plan
 from migrator.checkpoint.file import ANEW
-from migrator.errors import Refused, Usage
+from migrator.connect import lost
+from migrator.errors import MigratorError, Refused, StepFailed, Usage
+from migrator.report import step_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from migrator.checkpoint.file import Checkpoint
+    from migrator.means import Means
 
 DIRECTION = "adopt"  # what the ledger knows of an older day: in the schema, and not by a step of this run
 USUAL_PATH = '"$user", public'
@@ -28,11 +31,11 @@ _OTHERS = (
 
 # A database as CREATE DATABASE leaves it, but for the ledger. Default rights make it another: what revisions make there
 # gets rights that a replay on a server of its own could not know of. 16384 is the first oid after initdb's own.
-_IS_EMPTY = (  # noqa: S608 - our own names
-    "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname <> 'migrator' "
+_IS_EMPTY = (
+    "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname <> 'migrator' "  # noqa: S608 - our own names
     "AND nspname !~ '^pg_(toast_)?temp_')"
     + "".join(
-        f" AND NOT EXISTS (SELECT FROM pg_catalog.{name} o WHERE o.oid >= 16384 AND o.{place} NOT IN (SELECT n.oid "  # noqa: S608
+        f" AND NOT EXISTS (SELECT FROM pg_catalog.{name} o WHERE o.oid >= 16384 AND o.{place} NOT IN (SELECT n.oid "  # noqa: S608 - our own names
         "FROM pg_catalog.pg_namespace n WHERE n.nspname = 'migrator' OR n.nspname ~ '^pg_(toast|temp)'))"
         for name, place in _IN_SCHEMAS.items()
     )
@@ -81,7 +84,9 @@ def require_same(found: Checkpoint, here: Mapping[str, str]) -> None:
 
 def here(script: Any, found: Checkpoint) -> dict[str, str]:
     """Return the revisions that lead to a checkpoint's head by the files here, in their order, with their seals."""
-    from alembic.util import CommandError  # noqa: PLC0415 - an upgrade to a checkpoint's own head needs no Alembic
+    from alembic.util import CommandError  # noqa: PLC0415 - to read a checkpoint's seals takes no Alembic
+
+    from migrator import plan  # noqa: PLC0415
 
     try:
         steps = plan.make(script, (), lambda: plan.upgrade_steps(script, (), found.head)).steps
@@ -97,4 +102,35 @@ def into(cursor: Any, found: Checkpoint, run: int) -> None:
     cursor.execute(
         _STEPS,
         {"run": run, "message": message, "revisions": list(found.seals), "seals": list(found.seals.values())},
+    )
+
+
+def line(found: Checkpoint, seconds: float) -> str:
+    """Return what a person reads of a load that is committed."""
+    return step_line("loaded", f"checkpoint of {len(found.seals)} revisions", int(seconds * 1000), 0)
+
+
+@contextlib.contextmanager
+def errors(means: Means, found: Checkpoint, is_lost: Callable[[], bool]) -> Iterator[None]:
+    """Turn what the server says to a checkpoint into one clear line, with the place in the file."""
+    try:
+        yield
+    except BaseException as error:
+        means.interrupt.check()
+        if is_lost():
+            raise lost(means.control.where) from error
+        original = getattr(error, "orig", error)
+        if isinstance(error, MigratorError) or not hasattr(original, "pgcode"):
+            raise
+        raise _failed(original, found) from error
+
+
+def _failed(error: Any, found: Checkpoint) -> StepFailed:
+    diag = error.diag
+    place = int(diag.statement_position or 0)
+    text = found.sql[place - 1 :].lstrip().partition("\n")[0][:120] if place else ""
+    return StepFailed(
+        f"the checkpoint cannot be loaded: {diag.message_primary or ' '.join(str(error).split())}; nothing was kept",
+        "`migrator check` tries it on a throw-away server; --checkpoint none applies every revision in turn",
+        details=(f"at: {text}",) if text else (),
     )

@@ -1,0 +1,145 @@
+"""Fresh: an empty database, a manifest and a checkpoint of the same revisions in, the database at head out.
+
+What `upgrade` does with a checkpoint, in the same order and by the same stages, where nothing is left to apply: so
+neither Alembic, nor SQLAlchemy, nor any revision file has to be loaded. Whatever is otherwise goes the whole way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from migrator import (
+    connect,
+    contract,
+    exposure,
+    grants,
+    holding,
+    ledger,
+    lock,
+    manifest,
+    releases,
+    settings,
+    state,
+    verify,
+)  # fmt: skip
+from migrator.checkpoint import file, load
+from migrator.errors import MigratorError
+from migrator.outcome import Outcome
+from migrator.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.checkpoint.file import Checkpoint
+    from migrator.manifest import Manifest
+    from migrator.means import Means
+
+# As Alembic makes it.
+_VERSION_TABLE = (
+    "CREATE TABLE migrator.alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+
+
+class _OtherThanThought(Exception):
+    """The whole way has to look."""
+
+
+def upgrade(known: Manifest, run_id: str, place: str) -> int | None:
+    """Load the checkpoint and return the exit code; None, with nothing changed, where that is not all to be done."""
+    report = Report(verb="upgrade")
+    if os.environ.get("MIGRATOR_APP_SCHEMA"):  # a search path that the checkpoint was not written for
+        return None
+    try:
+        found = _of_these(known, place)
+        chosen = dataclasses.replace(settings.load(), run_id=run_id)
+        with holding.connected(chosen, Report(quiet=True)) as means:
+            return _upgrade(dataclasses.replace(means, tell=report.line), known, found, report)
+    except _OtherThanThought:
+        return None
+    except MigratorError as error:
+        return report.error(error)
+
+
+def _of_these(known: Manifest, place: str) -> Checkpoint:
+    """Return the checkpoint if it is of exactly the revisions that the manifest was seen to be of."""
+    try:
+        path = file.path(place, Path(manifest.HERE))
+        found = file.read(path) if path else None
+    except MigratorError as error:
+        raise _OtherThanThought from error
+    if found is None or not known.contract or found.heads != known.heads:
+        raise _OtherThanThought
+    if manifest.digest_of(found.seals) != known.seals:
+        raise _OtherThanThought
+    return found
+
+
+def _upgrade(means: Means, known: Manifest, found: Checkpoint, report: Report) -> int:
+    control, outcome = means.control, Outcome()
+    wait = means.deadline.sooner(means.settings.lock_wait_ms)
+    with lock.held(control, wait, means.interrupt, means.tell):
+        empty, *here = load.is_empty(control.rows)
+        # No ledger: so no release is known that could need anything, and nobody has reported.
+        if not empty or ledger.version(control) or load.unfit(found, *here) or exposure.watch(control, means.settings):
+            raise _OtherThanThought
+        needed = contract.Contract.from_json(known.contract)
+        with holding.recorded(means, "upgrade", "migrator", outcome) as own:
+            _load(own, found)
+            outcome.heads_after, outcome.loaded = found.heads, tuple(found.seals)
+            grants.keep(own)
+            state.note(control, own.settings, found.heads, known.seals)
+            with _open(own) as connection:
+                verify.serves(connection, needed, grants.present_role(own), None)
+                releases.record(connection, known.models, own.settings.commit, needed)
+                connection.raw.commit()
+    at = ", ".join(found.heads)
+    return report.finish(
+        0,
+        "done",
+        f"done: {len(found.seals)} loaded from the checkpoint, 0 applied, the database is at {at} (safe to run again)",
+    )
+
+
+def _load(means: Means, found: Checkpoint) -> None:
+    begun = time.monotonic()
+    with _open(means) as connection, load.errors(means, found, lambda: bool(connection.raw.closed)):
+        with connection.raw.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(means.deadline.left() * 1000))}")
+            load.into(cursor, found, means.run)
+            cursor.execute(_VERSION_TABLE)
+            for head in found.heads:
+                cursor.execute("INSERT INTO migrator.alembic_version VALUES (%s)", (head,))
+        connection.raw.commit()
+    means.tell(load.line(found, time.monotonic() - begun))
+
+
+class _Plain:
+    """A driver's connection as the stages ask one of SQLAlchemy's."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.dialect = SimpleNamespace(server_version_info=divmod(raw.server_version, 10000))
+
+    def exec_driver_sql(self, sql: str, parameters: dict[str, Any] | None = None) -> Any:
+        cursor = self.raw.cursor()
+        cursor.execute(sql, parameters or {})
+        return SimpleNamespace(cursor=cursor)
+
+
+@contextlib.contextmanager
+def _open(means: Means) -> Iterator[_Plain]:
+    """Open a connection with the run's limits, whose statement a signal cancels."""
+    with contextlib.closing(connect.migrating_connection(means.control.where, means.settings)) as raw:
+        pid = raw.get_backend_pid()
+        means.interrupt.cancel = lambda: means.control.rows("SELECT pg_cancel_backend(%s)", (pid,))
+        try:
+            yield _Plain(raw)
+        finally:
+            means.interrupt.cancel = lambda: None
