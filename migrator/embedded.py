@@ -76,9 +76,9 @@ def server(
 
 
 @contextlib.contextmanager
-def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+def throwaway(settings: Mapping[str, str] | None = None, *, parent: Path | None = None) -> Iterator[Server]:
     """Run an empty server in a temporary directory; both are gone afterwards, however this process ends."""
-    top = Path(tempfile.mkdtemp(prefix="throwaway-postgres-")).resolve()
+    top = Path(tempfile.mkdtemp(prefix="throwaway-postgres-", dir=parent)).resolve()
     top.chmod(0o711)  # to be passed through only; the data in it is for the server's user alone
     try:
         running = start(top / "data", password=secrets.token_urlsafe(24), settings={**FORGETFUL, **(settings or {})})
