@@ -1,6 +1,7 @@
 """The local order, on the same commits as the stand-in's: what comes of each event is what comes of it on Render."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -23,13 +24,16 @@ class Local:
     def __init__(self, directory, images):
         self.directory, self.images, self.port, self.said = directory, images, free_port(), []
 
+    def inside(self, name):
+        """Return how a shell runs Python in the image of a commit."""
+        image = self.images[commit_id(name)]
+        return f"cd {image} && PYTHONPATH=$PWD IMAGE_COMMIT={commit_id(name)} exec {sys.executable}"
+
     @contextlib.contextmanager
-    def up(self, name):
+    def up(self, name, migrator=None):
         """Run the order; yields once it serves or has ended: the process."""
-        inside = (
-            f"cd {self.images[commit_id(name)]} && PYTHONPATH=$PWD IMAGE_COMMIT={commit_id(name)} exec {sys.executable}"
-        )
-        words = ("--migrator", f'sh -c "{inside} -m migrator upgrade"', "--app", f'sh -c "{inside} -m app"')
+        inside = self.inside(name)
+        words = ("--migrator", migrator or f'sh -c "{inside} -m migrator upgrade"', "--app", f'sh -c "{inside} -m app"')
         process = subprocess.Popen(
             [sys.executable, "-m", "local", "--directory", self.directory, "up", "--port", str(self.port), *words],
             cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, text=True,
@@ -51,6 +55,20 @@ class Local:
             process.wait(STOP_S)
             reader.join(5)
             process.stdout.close()
+
+    def two_at_once(self, name):
+        """Run the migrator of a commit twice, both begun before either ends; return what each said."""
+        words = [sys.executable, "-m", "local", "--directory", self.directory, "run", "--", "sh", "-c"]
+        twice = f"({self.inside(name)} -m migrator upgrade) & ({self.inside(name)} -m migrator upgrade); wait"
+        done = subprocess.run(
+            [*words, twice], cwd=ROOT, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        self.said.append(done.stdout + done.stderr)
+        return done.stdout
+
+    def passwords(self):
+        """Return the passwords that the first start made up."""
+        return json.loads((self.directory / "passwords.json").read_text()).values()
 
     def leave_the_last_report_fresh(self):
         """As an instance does that was killed rather than stopped."""
@@ -77,10 +95,14 @@ def local(tmp_path, images):
         commit_id("bad"): image(tmp_path, "bad", commits.FAILS, commits.with_nickname),
         commit_id("less"): image(tmp_path, "less", commits.DROP, commits.without_phone_number),
     }
-    return Local(tmp_path / "local", images)
+    made = Local(tmp_path / "local", images)
+    yield made
+    passwords = made.passwords()
+    assert len(passwords) == 3
+    assert not [password for password in passwords if password in made.text], "a password is in a log"
 
 
-def test_success_then_nothing_to_do_then_a_failure_then_a_newer_one_and_a_rollback(local):
+def test_success_nothing_to_do_failures_two_at_once_a_newer_one_and_a_rollback(local):
     with local.up("one") as process:
         assert process.poll() is None, local.text
         assert local.get("/readyz").status_code == 200
@@ -90,12 +112,27 @@ def test_success_then_nothing_to_do_then_a_failure_then_a_newer_one_and_a_rollba
     with local.up("bad") as process:
         assert process.poll() == 4, local.text
         assert "failed with exit code 4; the app is not started" in local.text
+    with local.up("two", migrator="/no/such/migrator") as process:
+        assert process.poll() not in (None, 0), local.text
+        assert "cannot run /no/such/migrator" in local.text
+    said = local.two_at_once("two")
+    assert said.count("applied    add_nickname") == 1
+    assert said.count("nothing to do") == 1
     with local.up("two") as process:
         assert process.poll() is None, local.text
         assert local.get("/version").json()["commit"] == commit_id("two")
     with local.up("one") as process:  # a rollback: the schema is ahead, and serves it
         assert process.poll() is None, local.text
         assert local.get("/readyz").status_code == 200
+
+
+def test_a_database_that_does_not_answer_keeps_the_app_from_starting(local):
+    inside = local.inside("one").replace(
+        "exec", "MIGRATOR_DATABASE_URL=postgresql://m@127.0.0.1:1/x MIGRATOR_WAIT=0s exec"
+    )
+    with local.up("one", migrator=f'sh -c "{inside} -m migrator upgrade"') as process:
+        assert process.poll() == 5, local.text
+        assert "failed with exit code 5; the app is not started" in local.text
 
 
 def test_a_drop_is_deferred_while_the_old_release_may_still_serve(local):
