@@ -128,7 +128,7 @@ def errors(means: Means, found: Checkpoint, is_lost: Callable[[], bool]) -> Iter
 def _failed(error: Any, found: Checkpoint) -> StepFailed:
     diag = error.diag
     place = int(diag.statement_position or 0)
-    text = found.sql[place - 1 :].lstrip().partition("\n")[0][:120] if place else ""
+    text = found.sql[found.sql.rfind("\n", 0, place) + 1 :].partition("\n")[0][:120] if place else ""
     return StepFailed(
         f"the checkpoint cannot be loaded: {diag.message_primary or ' '.join(str(error).split())}; nothing was kept",
         "`migrator check` tries it on a throw-away server; --checkpoint none applies every revision in turn",

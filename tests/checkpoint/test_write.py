@@ -80,7 +80,8 @@ CATALOG = (
     "SELECT oprname, oprleft::regtype, oprcode FROM pg_operator WHERE oid >= 16384 AND oprname = '==='",
     "SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits",
     (
-        'SELECT row(p.*)::text FROM (SELECT id, "Weird ""na""me", email, is_in, place, age, share, tags, data, raw, num, '
+        'SELECT row(p.*)::text FROM (SELECT id, "Weird ""na""me", email, is_in, place, age, share, tags, data, raw, '
+        "num, "
         "f, at, gap, ip, bits, chars, shout, boss, later FROM person) p"
     ),
     "SELECT row(p.*)::text, tableoid::regclass FROM part p",

@@ -1,0 +1,165 @@
+"""An empty database, a manifest and a checkpoint at head: loaded, and little imported for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import psycopg2
+import pytest
+
+from migrator.checkpoint import file
+from tests.migrator.rig import until
+from tests.migrator.test_quick import HEAD, Copy
+from tests.torture import state
+
+LOADED = "loaded     checkpoint of 8 revisions"
+SEEN = (
+    "import sys, json; from migrator import quick; code = quick.main(sys.argv[1:]); "
+    "print(json.dumps(sorted({'sqlalchemy', 'alembic', 'migrator.cli'} & set(sys.modules))), file=sys.stderr); "
+    "sys.exit(code)"
+)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory, server):
+    """A copy of the migrator with its checkpoint and manifest, as an image may hold them."""
+    made = Copy(tmp_path_factory.mktemp("image"), "")
+    done = made.run("checkpoint", MIGRATOR_SHADOW_URL=server.url)
+    assert done[0] == 0, done
+    made.age()
+    made.make_manifest()
+    return made
+
+
+@pytest.fixture
+def copy(tmp_path, image, database):
+    """The same, to be changed, on an empty database."""
+    return Copy(tmp_path, database, image.top)
+
+
+@pytest.fixture
+def execute(database):
+    with contextlib.closing(psycopg2.connect(database)) as connection:
+        connection.autocommit = True
+
+        def one(sql):
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall() if cursor.description else []
+
+        yield one
+
+
+def upgrade(copy, *words, **variables):
+    """Upgrade; return the exit code, what was said, and which of the large things were loaded for it."""
+    done = copy.python("-c", SEEN, "upgrade", *words, **variables)
+    *lines, last = done.stderr.splitlines()
+    return done.returncode, done.stdout + "\n".join(lines), json.loads(last)
+
+
+def test_it_is_loaded_without_alembic_or_sqlalchemy(copy, execute):
+    code, said, heavy = upgrade(copy, "--run-id", "first")
+    assert (code, heavy) == (0, [])
+    assert said.startswith(LOADED)
+    last = f"done: 8 loaded from the checkpoint, 0 applied, the database is at {HEAD} (safe to run again)"
+    assert said.splitlines()[-1] == last
+    assert execute("SELECT verb, outcome, run_id, to_heads FROM migrator.run") == [("upgrade", "done", "first", [HEAD])]
+    assert copy.upgrade()[:2] == (True, 0)  # and the next one has nothing to do, which it sees at once
+
+
+def test_it_leaves_what_the_whole_way_leaves(copy, server, execute):
+    def after(url, *words, **variables):
+        assert copy.run("upgrade", *words, MIGRATOR_DATABASE_URL=url, **variables)[0] == 0
+        with contextlib.closing(psycopg2.connect(url)) as connection:
+            return sorted(state.dump(connection, "nobody").splitlines())
+
+    with server.database() as other, server.database() as third:
+        quickly = after(copy.url)
+        assert quickly == after(other, "--lock-wait", "3s")  # a flag that only the whole way knows
+        by_revisions = after(third, "--checkpoint", "none")
+
+    # But for where a column lies in its table, and what the ledger says of how it came about.
+    def alike(lines):
+        return [line for line in lines if not line.startswith(("columns:", "steps:"))]
+
+    assert alike(quickly) == alike(by_revisions)
+
+
+def test_whatever_is_otherwise_goes_the_whole_way(copy, execute):
+    execute("CREATE TABLE mine ()")
+    code, said, heavy = upgrade(copy)
+    assert (code, heavy != [], "done: 8 applied" in said) == (0, True, True)
+
+
+def test_a_revision_after_it_is_applied(copy, execute):
+    copy.add("later", HEAD, "CREATE TABLE later ()")
+    copy.age()
+    copy.make_manifest()
+    code, said, _ = upgrade(copy)
+    assert (code, "done: 8 loaded from the checkpoint, 1 applied, the database is at later" in said) == (0, True)
+
+
+@pytest.mark.parametrize("what", ["a revision", "the checkpoint", "both, and the manifest"])
+def test_one_that_was_edited_is_refused(copy, execute, what):
+    place = copy.here / "checkpoint.sql"
+    if what != "the checkpoint":
+        [path] = copy.versions.glob("*_create_users.py")
+        path.write_text(path.read_text().replace('"email"', '"emaix"'))
+    if what != "a revision":
+        place.write_text(place.read_text().replace("email text", "emaix text"))
+    if what.startswith("both"):
+        copy.make_manifest()
+    code, said, _ = upgrade(copy)
+    assert code == 1
+    assert "Cure: `migrator checkpoint` writes it anew" in said
+    assert execute("SELECT to_regclass('users') IS NULL") == [(True,)]
+
+
+def test_an_app_role_gets_its_rights(copy, execute):
+    role = "app_of_" + copy.url.rpartition("/")[2]
+    execute(f"CREATE ROLE {role}")
+    try:
+        code, said, heavy = upgrade(copy, MIGRATOR_APP_ROLE=role)
+        assert (code, heavy, f"granted    {role}" in said) == (0, [], True)
+        assert execute(f"SELECT has_table_privilege('{role}', 'users', 'INSERT')") == [(True,)]
+    finally:
+        execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_schema_that_does_not_serve_the_release_is_refused(copy, execute):
+    (copy.here / "models.py").write_text((copy.here / "models.py").read_text().replace("phone_number:", "fax_number:"))
+    copy.make_manifest()
+    code, said, heavy = upgrade(copy)
+    assert (code, heavy) == (1, [])
+    assert "the schema does not serve this release: " in said
+    assert execute("SELECT count(*) FROM migrator.release") == [(0,)]
+
+
+def test_killed_in_the_middle_nothing_happened(copy, execute):
+    found = file.read(copy.here / "checkpoint.sql")
+    sql = found.sql.replace("\n\nALTER", "\n\nSELECT pg_advisory_xact_lock(78);\n\nALTER", 1)
+    waiting = file.text(file.Checkpoint(found.server, found.heads, found.seals, sql))
+    shutil.copy(copy.here / "checkpoint.sql", copy.top / "kept.sql")
+    (copy.here / "checkpoint.sql").write_text(waiting)
+    execute("SELECT pg_advisory_lock(78)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "migrator", "upgrade"],
+        env={"PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": copy.url, "MIGRATOR_LOCK_TIMEOUT": "20s"},
+        cwd=copy.top, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    of_it = "FROM pg_stat_activity WHERE application_name LIKE 'migrator/%' AND datname = current_database()"
+    until(lambda: execute(f"SELECT 1 {of_it} AND wait_event_type = 'Lock'"), "the load to wait")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: not execute(f"SELECT 1 {of_it}"), "the server to notice")
+    assert execute("SELECT to_regclass('users') IS NULL, (SELECT count(*) FROM migrator.step)") == [(True, 0)]
+    execute("SELECT pg_advisory_unlock(78)")
+    shutil.copy(copy.top / "kept.sql", copy.here / "checkpoint.sql")
+    code, said, _ = upgrade(copy)
+    assert (code, said.startswith(LOADED)) == (0, True)
+    assert execute("SELECT outcome FROM migrator.run ORDER BY id") == [("interrupted",), ("done",)]
