@@ -81,6 +81,10 @@ check: .venv/ready ## Lint, format check and declared layers
 	@$(PY) -m ruff format --check .
 	@.venv/bin/lint-imports
 
+.PHONY: audit
+audit: .venv/ready ## Ask for known vulnerabilities of what is pinned; says "not audited" where the service is away
+	@.ci/audit
+
 .PHONY: format
 format: .venv/ready ## Format the code
 	@$(PY) -m ruff check --select I --fix .

@@ -8,7 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from migrator import errors
+from migrator import errors, surroundings
 
 
 def find() -> Path:
@@ -42,7 +42,13 @@ def _from_system() -> tuple[Path, ...]:
 
 def version(bin_dir: Path) -> str:
     """Return the version of the server there, like 18.6."""
-    said = subprocess.run([bin_dir / "postgres", "--version"], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [bin_dir / "postgres", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=surroundings.without_secrets(),
+    )
     found = re.search(r"\d+(\.\d+)*", said.stdout)
     if not found:
         raise errors.Usage(

@@ -6,6 +6,8 @@ import contextlib
 import subprocess
 from typing import TYPE_CHECKING
 
+from migrator import surroundings
+
 if TYPE_CHECKING:
     import signal
     from collections.abc import Iterator
@@ -25,7 +27,12 @@ def on(pid: int, sends: signal.Signals, removes: Path | None = None) -> Iterator
     quiet = subprocess.DEVNULL
     # A session of its own: Ctrl-C in the terminal must not end the watcher first.
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=quiet,
+        stderr=quiet,
+        start_new_session=True,
+        env=surroundings.without_secrets(),
     ) as watcher:
         try:
             yield

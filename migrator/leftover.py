@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from migrator import errors
+from migrator import errors, surroundings
 
 STOP_SECONDS = 15
 NAMED = 2
@@ -77,5 +77,11 @@ def _command_line(pid: int) -> str:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return ""
-    done = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ps", "-ww", "-o", "args=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=surroundings.without_secrets(),
+    )
     return done.stdout.strip()

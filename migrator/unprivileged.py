@@ -14,7 +14,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator import errors
+from migrator import errors, surroundings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,14 @@ def _refusal(candidate: Way, bin_dir: Path, data: Path) -> str:
     look = ["sh", "-c", 'cd "$0" && exec "$@"', str(data), str(bin_dir / "initdb"), "--show", "-D", str(data)]
     owner = data.stat().st_uid
     os.chown(data, candidate.owner, -1)
-    done = subprocess.run([*candidate.prefix, *look], capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        [*candidate.prefix, *look],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=surroundings.without_secrets(),
+    )
     if done.returncode == 0:
         return ""
     os.chown(data, owner, -1)

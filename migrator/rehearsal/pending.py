@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator import plan
+from migrator import plan, surroundings
 from migrator.errors import Usage
 
 if TYPE_CHECKING:
@@ -76,7 +76,13 @@ def _git(directory: Path, *arguments: str) -> str:
     """Return what git says, or '' where it cannot."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=directory, capture_output=True, text=True, check=False, timeout=30
+            ["git", *arguments],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            env=surroundings.without_secrets(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

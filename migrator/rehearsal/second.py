@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migrator import surroundings
+
 if TYPE_CHECKING:
     from migrator.rehearsal.findings import Finding
     from migrator.rehearsal.observation import Rehearsed
@@ -89,7 +91,7 @@ def _run(texts: list[str], *, in_transaction: bool) -> list[tuple[str, ...]]:
         command.append("--assume-in-transaction")
     done = subprocess.run(
         [*command, "--stdin-filepath", "revision.sql"], input="\n".join(lines), capture_output=True, text=True,
-        check=False, timeout=60,
+        check=False, timeout=60, env=surroundings.without_secrets(),
     )  # fmt: skip
     found: list[dict[str, None]] = [{} for _ in texts]
     for item in json.loads(done.stdout or "[]"):

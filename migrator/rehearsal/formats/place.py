@@ -6,6 +6,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from migrator import surroundings
+
 
 @cache
 def _top(directory: Path) -> Path:
@@ -17,6 +19,7 @@ def _top(directory: Path) -> Path:
             text=True,
             check=False,
             timeout=10,
+            env=surroundings.without_secrets(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return Path.cwd()
