@@ -120,6 +120,43 @@ INSERT INTO migrator.ledger (version) VALUES (99)
 UPDATE migrator.ledger SET version = 99
 DELETE FROM migrator.ledger
 BEGIN; LOCK TABLE migrator.release IN ACCESS EXCLUSIVE MODE
+CREATE USER u
+CREATE GROUP g
+CREATE USER MAPPING FOR CURRENT_USER SERVER s
+IMPORT FOREIGN SCHEMA s FROM SERVER s INTO public
+CREATE OPERATOR CLASS c FOR TYPE int USING btree AS STORAGE int
+CREATE TRANSFORM FOR int LANGUAGE sql (FROM SQL WITH FUNCTION int4in(cstring))
+ALTER FUNCTION pg_catalog.pg_sleep(double precision) RENAME TO s
+ALTER TYPE int4 OWNER TO CURRENT_USER
+ALTER EXTENSION plpgsql UPDATE
+ALTER TABLE users ADD CONSTRAINT c CHECK (id > 0)
+ALTER TABLE users INHERIT organisations
+ALTER TABLE users REPLICA IDENTITY FULL
+ALTER TABLE users SET (fillfactor = 50)
+ALTER TABLE users ALTER COLUMN name SET STATISTICS 5
+DROP DATABASE {database}
+DROP EXTENSION plpgsql
+CLUSTER users USING users_pkey
+LOAD 'x'
+COPY users FROM PROGRAM 'true'
+COPY users FROM '/etc/passwd'
+COPY migrator.alembic_version FROM STDIN
+DO $$ BEGIN EXECUTE 'DROP TABLE users'; END $$
+DO LANGUAGE plpgsql 'BEGIN CREATE TABLE t (); END'
+SELECT set_config('role', '{owner}', false)
+SELECT set_config('session_authorization', '{owner}', false)
+SELECT pg_catalog.lo_import('/etc/passwd')
+SELECT pg_catalog.pg_read_file('PG_VERSION')
+SELECT pg_catalog.pg_ls_dir('.')
+SELECT pg_catalog.pg_reload_conf()
+SELECT pg_catalog.pg_switch_wal()
+SELECT rolpassword FROM pg_catalog.pg_authid
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+UPDATE pg_catalog.pg_class SET relname = 'x'
+DELETE FROM pg_catalog.pg_attribute
+MERGE INTO migrator.release r USING users u ON true WHEN MATCHED THEN DELETE
+WITH d AS (DELETE FROM migrator.step RETURNING 1) SELECT * FROM d
+EXPLAIN ANALYZE DELETE FROM migrator.step
 """
 # These fail for want of what they name, whoever asks; that they fail is all that counts.
 NOT_THERE = {"42704", "42P01", "55000", "0A000"}
