@@ -71,6 +71,9 @@ def test_each_verbs_document_holds_the_documented_keys_and_no_others(run, foreig
     own = {"project": None, "url": migrated_database, "MIGRATOR_SHADOW_URL": server.url}
     assert look("revision", "-m", "nothing new", **own)["files"] == []
     assert look("upgrade", "--check-drift", **own)["drift"] == []
+    for path in (*foreign.versions.glob("*c3*.py"), *foreign.versions.glob("*d4*.py")):
+        path.unlink()
+    assert look("checkpoint", MIGRATOR_SHADOW_URL=server.url)["revisions"] == 2
     assert look("rehearse", "--from", "74d1e9c0a3b6", "--rows", "10", **own)["revisions"]
     assert look.unseen() == []
     assert look.seen["every"] == documented("Every verb")
