@@ -19,6 +19,7 @@ from migrator import (
     plan,
     release,
     releases,
+    session,
     state,
     verify,
 )
@@ -77,6 +78,7 @@ class Job:
         if outcome.pending:
             if self.verb == "upgrade" and not deferred_only:
                 self.needed  # noqa: B018 - models that cannot be loaded are refused before anything runs
+            session.require_same_database(self.context.connection, self.means.control)
             guard, backfills = self._guard(), during.Backfills(self.means, self.project)
             checks = [guard.check, backfills.record, *exposure.watch(self.means.control, self.means.settings)]
             if from_checkpoint and not heads and not deferred_only:

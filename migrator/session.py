@@ -51,10 +51,9 @@ class Session:
         connection.rollback()
         for statement in connect.limits(settings, control.server_version).rstrip(";").split("; "):
             connection.exec_driver_sql(statement)
-        self.pid: int = scalar(connection, "SELECT pg_backend_pid()")
+        self.pid = require_same_database(connection, control)
         self._search_path, self._role = connection.exec_driver_sql(_STATE).one()
         self._as_it_was = {name: setting for name, setting, _ in connection.exec_driver_sql(_SET_HERE)}
-        _refuse_elsewhere(connection, self.pid, control)
         connection.commit()
         if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
             raise Refused(
@@ -140,7 +139,9 @@ class Session:
         self._forget()
 
 
-def _refuse_elsewhere(connection: Any, pid: int, control: Control) -> None:
+def require_same_database(connection: Any, control: Control) -> int:
+    """Return the pid of the connection that env.py made; raise Refused where it leads elsewhere than the run's own."""
+    pid = int(scalar(connection, "SELECT pg_backend_pid()"))
     if pid == control.pid:
         raise Refused(
             "the URL leads through a pooler that shares connections between transactions",
@@ -151,6 +152,7 @@ def _refuse_elsewhere(connection: Any, pid: int, control: Control) -> None:
             "env.py connects to another database than MIGRATOR_DATABASE_URL names",
             "let env.py take its URL from the configuration (sqlalchemy.url), or set MIGRATOR_DATABASE_URL to the same",
         )
+    return pid
 
 
 def scalar(connection: Any, sql: str, **parameters: Any) -> Any:
