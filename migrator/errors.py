@@ -94,8 +94,6 @@ class Unreachable(MigratorError):
 class Exhausted(Unreachable):
     """This machine has no files, memory or disk left for the run."""
 
-    word = "exhausted"
-
 
 class Interrupted(MigratorError):
     """SIGINT or SIGTERM: rolled back, lock released."""

@@ -169,6 +169,8 @@ class Job:
         script, control = self.project.script, self.means.control
         applied = plan.applied_revisions(script, made.heads)
         entries = ledger.entries(control)
+        if self.verb == "upgrade":
+            plan.refuse_half_taken_back(applied, entries)
         accepted = plan.alembic_says(lambda: script.get_revision(accept_edited).revision) if accept_edited else None
         missing = plan.check_seals(applied, entries, accepted)
         ledger.adopt(control, self.means.run, missing)

@@ -124,6 +124,17 @@ def check_seals(applied: list[Script], entries: dict[str, Entry], accepted: str 
     return missing
 
 
+def refuse_half_taken_back(applied: list[Script], entries: dict[str, Entry]) -> None:
+    """Raise Refused where a downgrade was cut off outside a transaction: Alembic's table does not tell."""
+    for revision in applied:
+        known = entries.get(revision.revision)
+        if known and (known.direction, known.state) == ("down", "started"):
+            raise Refused(
+                f"{slug(Path(revision.path), revision.revision)} is half taken back: a downgrade of it was cut off",
+                "finish that with `migrator downgrade` first",
+            )
+
+
 def applied_revisions(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
     """Return the revisions at and below the heads, newest first."""
     if not heads:

@@ -83,5 +83,7 @@ def test_a_downgrade_that_was_cut_off_outside_a_transaction_goes_on_where_it_was
     place.touch()
     assert run("downgrade", "a1", project=project).code == 4
     place.unlink()
+    done = run("upgrade", project=project)
+    assert (done.code, "is half taken back" in done.last) == (1, True), done.text
     done = run("downgrade", "a1", project=project)
     assert (done.code, "resumed" in done.text) == (0, True), done.text
