@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy import make_url
 
@@ -137,6 +137,37 @@ class Migrator(Peer):
 
     def command(self) -> list[str]:
         return [sys.executable, str(self.top / "run.py"), "upgrade"]
+
+
+class MigratorCheckpoint(Migrator):
+    """The same with a checkpoint at head, written once for a size."""
+
+    name = "migrator upgrade, from a checkpoint"
+    written: ClassVar[dict[int, str]] = {}
+
+    def write(self) -> None:
+        super().write()
+        place = self.top / "migrator" / "checkpoint.sql"
+        if self.count not in self.written:
+            self.run("postgresql://", [sys.executable, str(self.top / "run.py"), "checkpoint", "--deadline", "2h"])
+            self.written[self.count] = place.read_text()
+        place.write_text(self.written[self.count])
+
+
+class MigratorCheckpointWhole(MigratorCheckpoint):
+    name = "migrator upgrade, from a checkpoint, without the manifest"
+    manifest = False
+
+
+class PsqlCheckpoint(MigratorCheckpoint):
+    name = "floor: psql -1 of that checkpoint"
+
+    @classmethod
+    def missing(cls) -> str:
+        return Psql.missing()
+
+    def command(self) -> list[str]:
+        return ["sh", "-c", f'exec psql -XAtq1 "$DATABASE_URL" -f {self.top}/migrator/checkpoint.sql']
 
 
 class MigratorWhole(Migrator):

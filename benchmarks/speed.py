@@ -34,7 +34,8 @@ DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 ROUND_TRIP_S = 0.02
 Took = tuple[float, float]
 NOOP = (peers.Floor, peers.Psql, peers.Migrator, peers.MigratorWhole, *peers.PEERS)
-FRESH = (peers.PsqlAll, peers.Migrator, *peers.PEERS)
+CHECKPOINT = (peers.PsqlCheckpoint, peers.MigratorCheckpoint, peers.MigratorCheckpointWhole)
+FRESH = (*CHECKPOINT, peers.PsqlAll, peers.Migrator, *peers.PEERS)
 PENDING = (peers.Migrator, peers.Alembic)
 
 
@@ -101,7 +102,7 @@ class Bench:
                 self.sql("CREATE SCHEMA IF NOT EXISTS migrator", name)
                 seen.append(_timed(peer, self.server.url(name)))
                 self.sql(f"DROP DATABASE {name} WITH (FORCE)")
-        self.table(f"Fresh database, {count} revisions", made, times, peers.PsqlAll)
+        self.table(f"Fresh database, {count} revisions", made, times, peers.PsqlCheckpoint)
 
     def pending(self, count: int, of: int) -> None:
         made = [self.peer(kind, of) for kind in PENDING]
@@ -204,7 +205,7 @@ def main() -> int:
                 run.noop([100], (peers.Floor, peers.Migrator, peers.MigratorWhole, peers.Alembic), through=port)
         if "fresh" in only:
             for count in [100] if chosen.quick else [100, 1000]:
-                run.fresh(count, (peers.PsqlAll, peers.Migrator, peers.Alembic) if chosen.quick else FRESH)
+                run.fresh(count, (*CHECKPOINT, peers.PsqlAll, peers.Migrator, peers.Alembic) if chosen.quick else FRESH)
         if "pending" in only and not chosen.quick:
             run.pending(500, 1000)
     if chosen.write:
