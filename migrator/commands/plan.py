@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migrator import connect, environment, ledger, plan, release, render, run, verify
+from migrator import connect, holding, ledger, plan, release, standing, verify
 from migrator.errors import EXIT_DONE
-from migrator.job import current_heads
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -20,20 +19,31 @@ if TYPE_CHECKING:
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the pending revisions in order, each with its SQL."""
-    project = environment.load(settings)
-    with run.connected(settings, report) as means:
+    known = standing.known(settings) if arguments.revision == "head" else None
+    project = None if known else load(settings)
+    with holding.connected(settings, report) as means:
+        made = standing.at_head(means.control, known)
+        if made is not None:
+            return _tell(report, made, None, {})
+        project = project or load(settings)
         made = look(means, project, arguments.revision)
         digest = release.of_project(project)
         if made.ahead:
             verify.ahead(means.control, made.ahead, digest)
         has_ledger = ledger.version(means.control) > 0
-        known = ledger.entries(means.control) if has_ledger else {}
+        entries = ledger.entries(means.control) if has_ledger else {}
         waiting = ledger.deferred(means.control) if has_ledger else {}
-        plan.check_seals(plan.applied_revisions(project.script, made.heads), known, None)
+        plan.check_seals(plan.applied_revisions(project.script, made.heads), entries, None)
+    return _tell(report, made, project, waiting)
+
+
+def _tell(report: Report, made: Plan, project: Project | None, waiting: dict[str, tuple[str, Any]]) -> int:
     at = ", ".join(made.heads) or "base"
     report.data |= {"heads": list(made.heads), "ahead": list(made.ahead), "steps": []}
     report.data["deferred"] = held_back(made, waiting)
-    for step in made.steps:
+    for step in made.steps if project else ():
+        from migrator import render  # noqa: PLC0415 - with nothing pending, Alembic is not needed
+
         rendered = render.step(project, step)
         report.data["steps"].append(
             {
@@ -53,6 +63,13 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     )
 
 
+def load(settings: Settings) -> Project:
+    """Return the project, for which Alembic and every revision file are loaded."""
+    from migrator import environment  # noqa: PLC0415 - with nothing pending, neither is needed
+
+    return environment.load(settings)
+
+
 def held_back(made: Plan, waiting: dict[str, tuple[str, Any]]) -> list[dict[str, Any]]:
     """Return the pending revisions that an earlier run held back, each with the reason and since when."""
     found = ((step.revision, waiting[step.revision]) for step in made.steps if step.revision in waiting)
@@ -69,6 +86,9 @@ def why_deferred(step: Step, waiting: dict[str, tuple[str, Any]]) -> str:
 
 def look(means: Means, project: Project, target: str) -> Plan:
     """Return the plan towards a target, read without the lock."""
+    from migrator import environment  # noqa: PLC0415
+    from migrator.job import current_heads  # noqa: PLC0415
+
     found: list[Plan] = []
 
     def work(context: Any, _arguments: dict[str, Any]) -> None:

@@ -346,3 +346,32 @@ def test_a_schema_for_the_apps_tables_is_quick_once_it_is_first_on_the_path(copy
     quickly, code, said = copy.upgrade(MIGRATOR_APP_SCHEMA="app_data")
     assert (quickly, code) == (False, 1), said
     assert [copy.upgrade(MIGRATOR_APP_SCHEMA="public")[:2] for _ in range(2)] == [(False, 0), (True, 0)]
+
+
+@pytest.mark.parametrize("verb", ["status", "plan"])
+def test_what_only_asks_loads_neither_alembic_nor_sqlalchemy_at_head(copy, verb):
+    code = (
+        "import sys; from migrator import quick; code = quick.main(sys.argv[1:]); "
+        "print(sorted({'alembic', 'sqlalchemy'} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
+    )
+    said = copy.python("-c", code, verb)
+    assert (said.returncode, said.stderr) == (0, "[]\n")
+    copy.manifest.unlink()
+    whole = copy.python("-c", code, verb)
+    assert (whole.stdout, whole.stderr) == (said.stdout, "['alembic', 'sqlalchemy']\n")
+
+
+@pytest.mark.parametrize("verb", ["status", "plan"])
+def test_what_only_asks_sees_a_later_revision_and_a_moved_database(copy, execute, verb):
+    execute("UPDATE migrator.alembic_version SET version_num = '74d1e9c0a3b6'")
+    assert "done: 1 pending, the database is at 74d1e9c0a3b6" in copy.run(verb)[1]
+    execute(f"UPDATE migrator.alembic_version SET version_num = '{HEAD}'")
+    copy.add("later", HEAD)
+    assert f"done: 1 pending, the database is at {HEAD}" in copy.run(verb)[1]
+
+
+def test_plan_refuses_an_edited_revision_with_and_without_the_manifest(copy, execute):
+    execute("UPDATE migrator.step SET seal = 'ast1:other' WHERE revision = '74d1e9c0a3b6'")
+    assert copy.run("plan")[0] == 1
+    copy.manifest.unlink()
+    assert copy.run("plan")[0] == 1
