@@ -49,7 +49,7 @@ torture: .venv/ready ## Kill, cut off and stop the migrator at every point of ev
 
 .PHONY: torture-quick
 torture-quick: .venv/ready ## The same for a sample of every kind, in minutes
-	@exec $(PY) -m tests.torture --sample 10 $(args)
+	@exec $(PY) -m tests.torture --sample 16 --workers 4 $(args)
 
 .PHONY: rehearse
 rehearse: .venv/ready ## Rehearse the pending revisions on a throw-away PostgreSQL (args="--from REV --html FILE")
