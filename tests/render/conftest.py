@@ -74,7 +74,7 @@ def world_of(database, directory, role, *, images=None, blueprint=ROOT / "render
             RENDER_API_KEY=platform.key,
             RENDER_API_URL=platform.url,
             REPORT_INTERVAL="200ms",
-            PREDEPLOY_POLL="0.1s",
+            PREDEPLOY_POLL="0.2s",
             PREDEPLOY_GRACE="30s",
             PREDEPLOY_PATIENCE="20s",
             PREDEPLOY_DEADLINE="60s",
@@ -131,8 +131,10 @@ def migrated(server, migrated_for_an_app, images, tmp_path):
 
 @pytest.fixture
 def serving(migrated):
-    """The same, and commit "one" serves."""
+    """The same, and commit "one" serves; that its pre-deploy lets it in is for the tests to show."""
+    command = migrated.app.written.pop("preDeployCommand")
     migrated.platform.push("one")
     deploy = migrated.platform.settled(migrated.app, "one")
     assert deploy.status == "live", deploy.text
+    migrated.app.written["preDeployCommand"] = command
     return migrated

@@ -39,7 +39,7 @@ def until(seen, what, seconds=PATIENCE_S):
     while time.monotonic() < end:
         if value := seen():
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"waited {seconds} s for {what() if callable(what) else what}")
 
 
