@@ -140,7 +140,7 @@ class Waiting:
                 self.tell(f"waiting    {label}   {now - since:.1f} s for {_aged(blocked, now - since)}")
                 next_word = now + TELL_EVERY_S
             self._terminate(old, now - since)
-            self._pause(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311
+            self._pause(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - not cryptography
         if self.deadline.passed:
             raise Busy(
                 f"{label}: no lock on {_aged(blocked, time.monotonic() - since)}",

@@ -36,7 +36,7 @@ SELECT l.pid, coalesce(a.application_name, ''), to_char(a.backend_start, 'YYYY-M
 # Asked on the migrating connection: proves that the lock is alive and that both connections are on one database.
 STILL_HELD = f"""
 SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l
- WHERE l.pid = :pid AND {_SAME_KEY.format(key=key())})"""  # noqa: S608
+ WHERE l.pid = :pid AND {_SAME_KEY.format(key=key())})"""  # noqa: S608 - quoted names, and texts of our own
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ class Walk:
         where, values = self.undone(between, aside=aside)
         if skip_locked:
             where = (
-                f"({self._columns}) IN (SELECT {self._columns} FROM {self._from} WHERE {where} "  # noqa: S608
+                f"({self._columns}) IN (SELECT {self._columns} FROM {self._from} WHERE {where} "  # noqa: S608 - quoted names, and texts of our own
                 f"FOR NO KEY UPDATE SKIP LOCKED) AND ({_text(backfill.predicate)})"
             )
         return f"UPDATE {self._from} SET {sets} WHERE {where}", values  # noqa: S608 - the revision's own SQL
@@ -114,13 +114,13 @@ class Walk:
         """Return an UPDATE that tells how many rows it changed, and in which of them the predicate stayed true."""
         sql, values = update
         returning = f"RETURNING ARRAY[{self._texts}] AS key, ({_text(self.backfill.predicate)}) IS TRUE AS still"
-        counted = f"SELECT count(*), (array_agg(key) FILTER (WHERE still))[1:{STILL_SHOWN}] FROM lockstep"  # noqa: S608
+        counted = f"SELECT count(*), (array_agg(key) FILTER (WHERE still))[1:{STILL_SHOWN}] FROM lockstep"  # noqa: S608 - quoted names, and texts of our own
         return f"WITH lockstep AS ({sql} {returning}) {counted}", values
 
     def left_over(self, number: int, *, aside: bool) -> tuple[str, list[str]]:
         """Return the SELECT of keys that are still to be done, wherever they are."""
         where, values = self.undone(("true", []), aside=aside)
-        return f"SELECT {self._texts} FROM {self._from} WHERE {where} LIMIT {number}", values  # noqa: S608
+        return f"SELECT {self._texts} FROM {self._from} WHERE {where} LIMIT {number}", values  # noqa: S608 - quoted names, and texts of our own
 
     def shown(self, key: Key) -> str:
         """Return a key as a person reads it: `users id=42`."""
@@ -166,7 +166,7 @@ def measured(cursor: Any, backfill: Backfill, holder: Holder) -> Walk:
     density = 0.0
     if holder.is_integer:
         column = quoted(holder.columns[0])
-        cursor.execute(f"SELECT min({column})::bigint, max({column})::bigint FROM ONLY {holder.place}")  # noqa: S608
+        cursor.execute(f"SELECT min({column})::bigint, max({column})::bigint FROM ONLY {holder.place}")  # noqa: S608 - quoted names, and texts of our own
         low, high = cursor.fetchone()
         density = min(1.0, estimate / (high - low + 1)) if low is not None else 0.0
     return Walk(backfill, holder, estimate, density)

@@ -105,7 +105,7 @@ def tables(cursor: Any, version_table: str | None) -> dict[str, Table]:
     for name, condition, columns, numbers, types, defaults, key, always in cursor.fetchall():
         names = ", ".join(columns)
         # The order they lie in pairs the rows of two replays.
-        rows = _copied(cursor, f"SELECT {names} FROM ONLY {name} {condition} ORDER BY ctid")  # noqa: S608
+        rows = _copied(cursor, f"SELECT {names} FROM ONLY {name} {condition} ORDER BY ctid")  # noqa: S608 - quoted names, and texts of our own
         if rows:
             found[name] = Table(
                 name, tuple(columns), tuple(numbers), tuple(types), tuple(defaults), tuple(key), always, rows
@@ -118,7 +118,7 @@ def sequences(cursor: Any) -> dict[str, str]:
     cursor.execute(_SEQUENCES)
     moved = {}
     for name, start in cursor.fetchall():
-        cursor.execute(f"SELECT last_value, is_called FROM {name}")  # noqa: S608
+        cursor.execute(f"SELECT last_value, is_called FROM {name}")  # noqa: S608 - quoted names, and texts of our own
         last, called = cursor.fetchone()
         if called or last != start:
             literal = _literal(name, number=False)
@@ -153,7 +153,7 @@ def _is_made_anew(cursor: Any, table: Table, place: int, since: Any) -> bool:
     kind, column = table.types[place], table.columns[place]
     if kind in _TIMES:
         cursor.execute(
-            f"SELECT bool_and({column}::timestamptz BETWEEN %s AND clock_timestamp()) FROM ONLY {table.name}",  # noqa: S608
+            f"SELECT bool_and({column}::timestamptz BETWEEN %s AND clock_timestamp()) FROM ONLY {table.name}",  # noqa: S608 - quoted names, and texts of our own
             (since,),
         )
         return bool(cursor.fetchone()[0])

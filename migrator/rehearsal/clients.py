@@ -65,8 +65,8 @@ def _work(cursor: Any, oid: int, table: str, key: str, columns: list[str], other
     cursor.execute(f"SELECT {quoted(key)} FROM {table} LIMIT {MOST_KEYS}")  # noqa: S608 - regclass gives it quoted
     keys = tuple(value for (value,) in cursor.fetchall())
     where = f"WHERE {quoted(key)} = %(key)s"
-    update = f"UPDATE {table} SET {quoted(other)} = {quoted(other)} {where}" if other else None  # noqa: S608
-    select = f"SELECT {', '.join(columns)} FROM {table} {where}"  # noqa: S608
+    update = f"UPDATE {table} SET {quoted(other)} = {quoted(other)} {where}" if other else None  # noqa: S608 - quoted names, and texts of our own
+    select = f"SELECT {', '.join(columns)} FROM {table} {where}"  # noqa: S608 - quoted names, and texts of our own
     return Work(table, keys, select, update, rows.insert_one(cursor, oid))
 
 

@@ -135,7 +135,7 @@ def _fill(connection: Any, table: _Table, count: int) -> Filled:
             connection.rollback()
             diag = getattr(error, "diag", None)
             why = (diag.message_primary if diag else None) or " ".join(str(error).split())
-        cursor.execute(f"SELECT count(*) FROM {table.name}")  # noqa: S608
+        cursor.execute(f"SELECT count(*) FROM {table.name}")  # noqa: S608 - quoted names, and texts of our own
         rows = int(cursor.fetchone()[0])
         connection.commit()
     if rows < count and not why:
@@ -175,7 +175,7 @@ def _insert(cursor: Any, table: _Table, count: int) -> str:
     picked = ", ".join(f"({text})::{by_number[number].declared} AS {quoted(by_number[number].name)}"
                        for number, text in texts.items())  # fmt: skip
     return (
-        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM "  # noqa: S608
+        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM "  # noqa: S608 - quoted names, and texts of our own
         f"(SELECT {picked} FROM {series} AS g {' '.join(filter(None, joins))}) AS made "
         f"{where} LIMIT {count} ON CONFLICT DO NOTHING"
     )
@@ -187,7 +187,7 @@ def _refer(
 ) -> str:  # fmt: skip
     """Let the columns of a foreign key take their values from the table they refer to; NULL where that is empty."""
     numbers, target, name, columns = key
-    cursor.execute(f"SELECT count(*) FROM {name}")  # noqa: S608
+    cursor.execute(f"SELECT count(*) FROM {name}")  # noqa: S608 - quoted names, and texts of our own
     there = int(cursor.fetchone()[0])
     if not there:
         optional = [number for number in numbers if not by_number[number].not_null]
@@ -202,6 +202,6 @@ def _refer(
         chosen[number] = f"key{place}.{quoted(column)}"
     listed = ", ".join(map(quoted, columns))
     return (
-        f"JOIN (SELECT row_number() OVER () AS place, {listed} FROM {name}) AS key{place} "  # noqa: S608
+        f"JOIN (SELECT row_number() OVER () AS place, {listed} FROM {name}) AS key{place} "  # noqa: S608 - quoted names, and texts of our own
         f"ON key{place}.place = 1 + (g - 1) % {there}"
     )

@@ -17,20 +17,20 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relfilenode::bigi
        coalesce(pg_relation_size(c.oid), 0), c.relpersistence::text,
        (SELECT i.inhparent::bigint FROM pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition LIMIT 1)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'i', 'I') AND c.relname !~ '^alembic_version' AND {_OURS}"""  # noqa: S608
+ WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'i', 'I') AND c.relname !~ '^alembic_version' AND {_OURS}"""  # noqa: S608 - quoted names, and texts of our own
 _COLUMNS = f"""
 SELECT a.attrelid::bigint, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
        a.attidentity::text, a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid)
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
- WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {_OURS}"""  # noqa: S608
+ WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {_OURS}"""  # noqa: S608 - quoted names, and texts of our own
 _CONSTRAINTS = f"""
 SELECT k.oid::bigint, k.conrelid::bigint, k.conname, k.contype::text, k.convalidated, pg_get_constraintdef(k.oid)
-  FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE k.conrelid <> 0 AND {_OURS}"""  # noqa: S608
+  FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE k.conrelid <> 0 AND {_OURS}"""  # noqa: S608 - quoted names, and texts of our own
 _INDEXES = f"""
 SELECT i.indexrelid::bigint, i.indrelid::bigint, i.indisunique, i.indisvalid, pg_get_indexdef(i.indexrelid)
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE {_OURS}"""  # noqa: S608
+ WHERE {_OURS}"""  # noqa: S608 - quoted names, and texts of our own
 _LOCKS = """
 SELECT DISTINCT l.relation::bigint, l.mode FROM pg_locks l
  WHERE l.pid = {pid} AND l.granted AND l.locktype = 'relation' AND l.mode <> 'AccessShareLock'
