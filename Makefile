@@ -63,6 +63,10 @@ rules: .venv/ready ## Write docs/rules.md from the rules of the rehearsal
 bench-rules: .venv/ready ## Compare the rehearsal's findings, squawk's, and what a server does, on a table of statements
 	@exec $(PY) -m benchmarks.rules
 
+.PHONY: bench-pairs
+bench-pairs: .venv/ready ## Measure how long clients wait while what autogenerate wrote is applied, for every pair of models
+	@exec $(PY) -m benchmarks.pairs
+
 .PHONY: bench-backfill
 bench-backfill: .venv/ready ## Fill a column under load, against one UPDATE (ROWS=5000000)
 	@exec $(PY) benchmarks/backfill.py $(or $(ROWS),500000)

@@ -181,7 +181,7 @@ def _not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
     where = shown(op.schema, op.table_name, op.column_name)
     table = scene.quote(op.schema, op.table_name)
     proof = ops.CreateCheckConstraintOp(
-        _proof_name(op.table_name, op.column_name),
+        sa.schema.conv(_proof_name(op.table_name, op.column_name)),  # a naming convention leaves it as it is
         op.table_name,
         f"{scene.quote(op.column_name)} IS NOT NULL",
         schema=op.schema,

@@ -34,6 +34,8 @@ def safe(context: MigrationContext, _revision: object, directives: list[ops.Migr
     call = context.opts.get("revision_context")
     if call is None or not call.command_args.get("autogenerate") or _is_check(context):
         return
+    if not directives:  # a hook before this one has left an empty revision out
+        return
     script = directives[-1]
     if len(script.upgrade_ops_list) > 1 or context.connection is None:
         return
