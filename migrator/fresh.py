@@ -45,6 +45,8 @@ _VERSION_TABLE = (
     "CREATE TABLE migrator.alembic_version (version_num VARCHAR(32) NOT NULL, "
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
+# What an app that never reported may need of an empty database, until a run is done: see guard.py.
+_FOUND = "UPDATE migrator.run SET found = %s WHERE id = %s"
 
 
 class _OtherThanThought(Exception):
@@ -91,6 +93,7 @@ def _upgrade(means: Means, known: Manifest, found: Checkpoint, report: Report) -
             raise _OtherThanThought
         needed = contract.Contract.from_json(known.contract)
         with holding.recorded(means, "upgrade", "migrator", outcome) as own:
+            control.rows(_FOUND, (contract.Contract(()).to_json(), own.run))
             _load(own, found)
             outcome.heads_after, outcome.loaded = found.heads, tuple(found.seals)
             grants.keep(own)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from migrator.manifest import Manifest
 
 CONNECT_TIMEOUT_S = 2  # a database that does not answer is waited for on the whole way
-_URL = re.compile(r"postgres(?:ql)?(?:\+\w+)?://([^\s@/\0]*@)?[^\s@\0]+")
-_PLAIN_DURATION = re.compile(r"([1-9][0-9]{0,3})(ms|s|min)?")  # what is odd is for settings.py to judge
+_PLAIN_DURATION = r"([1-9][0-9]{0,3})(ms|s|min)?"  # what is odd is for settings.py to judge
 _MS = {"ms": 1, "s": 1000, "min": 60_000}
-_PRIVATE = re.compile(r"(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Compiled where they are asked for: one that is not costs a millisecond for nothing.
+_PRIVATE = r"(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))\."
+_NAME = r"[A-Za-z0-9._-]{1,64}"
 
 _ANY_TEXT = {
     "MIGRATOR_DATABASE_URL", "MIGRATOR_APP_ROLE", "MIGRATOR_APP_PASSWORD", "MIGRATOR_COMMIT", "MIGRATOR_RUN_ID",
@@ -69,6 +69,9 @@ SELECT 'upgrade', 'migrator', %(commit)s, %(version)s, %(host)s, %(run_id)s, clo
   FROM asked
 RETURNING id"""  # noqa: S608 - our own text
 _TABLES = ("migrator.alembic_version", "public.alembic_version")
+
+
+_IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+/-"
 
 
 class _Stopped(Exception):
@@ -132,7 +135,7 @@ def _asked(flags: list[str], env: "Mapping[str, str]") -> dict[str, str] | None:
         if flag not in ("--run-id", "--expect-commit") or value.startswith("-"):
             return None
         asked[flag[2:].replace("-", "_")] = value
-    return asked if not asked["run_id"] or _NAME.fullmatch(asked["run_id"]) else None
+    return asked if not asked["run_id"] or re.fullmatch(_NAME, asked["run_id"]) else None
 
 
 def _is_plain(env: "Mapping[str, str]") -> bool:
@@ -140,7 +143,7 @@ def _is_plain(env: "Mapping[str, str]") -> bool:
     given = {"MIGRATOR_LOCK_TIMEOUT": 50, "MIGRATOR_STATEMENT_TIMEOUT": 300_000}
     for name, value in env.items():
         if name in _DURATIONS and value:
-            match = _PLAIN_DURATION.fullmatch(value)
+            match = re.fullmatch(_PLAIN_DURATION, value)
             if not match:
                 return False
             given[name] = int(match[1]) * _MS[match[2] or "s"]
@@ -170,12 +173,12 @@ def _stop(number: int, _frame: object) -> None:
 def _is_done(url: str, row: dict[str, object]) -> bool:
     """Ask the database; whatever goes wrong is for the whole way to find and to explain."""
     must_be_private = bool(os.environ.get("MIGRATOR_REQUIRE_TLS"))
-    if not _URL.fullmatch(url) or ("sslmode" in url and must_be_private):
+    if not _is_url(url) or ("sslmode" in url and must_be_private):
         return False
     import psycopg2  # noqa: PLC0415 - a usage error needs no driver
     import psycopg2.errors  # noqa: PLC0415
 
-    name = re.sub(r"[^\w.+/-]", "_", f"migrator/{row['commit']}"[:63], flags=re.ASCII)
+    name = "".join(one if one in _IN_NAMES else "_" for one in f"migrator/{row['commit']}"[:63])
     # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
     extra = {} if "gssencmode" in url else {"gssencmode": "disable"}
     if must_be_private and "PGSSLMODE" not in os.environ:
@@ -201,6 +204,19 @@ def _is_done(url: str, row: dict[str, object]) -> bool:
     return False
 
 
+def _is_url(url: str) -> bool:
+    """Tell whether a URL is one that nobody has to look at twice; the whole way has words for the others."""
+    scheme, _, rest = url.partition("://")
+    who, at, where = rest.rpartition("@")
+    return (
+        scheme.partition("+")[0] in ("postgres", "postgresql")
+        and not scheme.endswith("+")
+        and bool(where)
+        and not (at and ("@" in who or "/" in who))
+        and not any(one.isspace() or one == "\0" for one in url)
+    )
+
+
 def _is_private(connection: "psycopg2.extensions.connection", *, must_be: bool) -> bool:
     """Tell whether nothing needs to be said about who might listen in: the whole way has words for the rest."""
     host = connection.info.host or ""
@@ -209,7 +225,7 @@ def _is_private(connection: "psycopg2.extensions.connection", *, must_be: bool) 
     if must_be or "." in host or ":" in host:
         return False
     with socket.socket(fileno=os.dup(connection.fileno())) as copy:  # a name of a private network, as compose has them
-        return _PRIVATE.match(str(copy.getpeername()[0])) is not None
+        return re.match(_PRIVATE, str(copy.getpeername()[0])) is not None
 
 
 def _say(text: str) -> int:
