@@ -213,6 +213,11 @@ def _errors_of_env(project: Project) -> Iterator[None]:
                 f"env.py cannot connect: {_one_line(error)}",
                 "check that the database runs and can be reached from here",
             ) from error
+        if isinstance(getattr(error, "orig", error), psycopg2.InterfaceError):  # what a broken connection says later
+            raise Unreachable(
+                f"the connection was lost; the server rolls back what was open ({_one_line(error)})",
+                "the next run goes on from what the ledger shows as applied",
+            ) from error
         if _sqlstate(error) == NOT_ALLOWED:
             raise Refused(
                 f"this role may not do that: {error.orig.diag.message_primary}",  # type: ignore[union-attr]
