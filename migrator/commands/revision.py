@@ -126,6 +126,9 @@ def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
         return 0
     for line in text.lines(rehearsal, statements=False):
         report.line(line)
+    report.line(
+        f"rehearsal  {len(rehearsal.errors)} errors, {len(rehearsal.warnings)} warnings; it took {rehearsal.took_s:.1f} s"
+    )
     return len(rehearsal.errors)
 
 

@@ -9,7 +9,7 @@ import tokenize
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from migrator.rehearsal.rules import RULES
+from migrator.rehearsal.rules import OF_DOWNGRADES, RULES
 from migrator.rehearsal.scene import Scene
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Finding:
     blocks: str
     instead: str
     waived: str | None = None
+    direction: str = "up"
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,26 @@ def judge(rehearsed: Rehearsed, rows: dict[str, int], rules: Iterable[Rule] = RU
     """Return the findings of one revision, waived ones marked."""
     scene = Scene(rehearsed, rows)
     found = [_finding(rule, match, rehearsed) for rule in rules for match in rule.check(scene)]
+    found += _of_downgrade(rehearsed, rows)
     waivers = read_waivers(rehearsed.source)
     reasons = {waiver.rule: waiver.why for waiver in waivers if waiver.why}
     marked = [replace(one, waived=reasons.get(one.rule)) for one in found]
     marked += list(_of_waivers(waivers, {one.rule for one in found}, rehearsed))
     return tuple(sorted(marked, key=lambda one: (one.level != ERROR, one.statement or 0)))
+
+
+def _of_downgrade(rehearsed: Rehearsed, rows: dict[str, int]) -> list[Finding]:
+    """Return what the way down does to tables in use: warnings, for nobody takes it on an ordinary day."""
+    down = next((done for done in rehearsed.passes if done.direction == "down"), None)
+    if down is None:
+        return []
+    turned = replace(rehearsed, passes=(down,), difference=(), again=(), stopped=None)
+    scene = Scene(turned, rows)
+    found = [_finding(rule, match, turned) for rule in OF_DOWNGRADES for match in rule.check(scene)]
+    return [
+        replace(one, level=WARNING, observed=f"the downgrade: {one.observed}", statement=None, direction="down")
+        for one in found
+    ]
 
 
 def read_waivers(source: str) -> tuple[Waiver, ...]:

@@ -119,6 +119,15 @@ class Observer:
     def _handle(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         if not self._active:
             return False
+        entered, known = time.monotonic(), len(self.observations)
+        try:
+            self._observe(cursor, sql, execute)
+        finally:  # the times are the revision's own, without what looking took
+            ran = sum(seen.duration_ms for seen in self.observations[known:]) / 1000
+            self._began += time.monotonic() - entered - ran
+        return True
+
+    def _observe(self, cursor: Any, sql: str, execute: Callable[[], None]) -> None:
         outside = bool(cursor.connection.autocommit)
         statement = statements.parse(sql)
         if statement.ends_transaction:
@@ -129,7 +138,6 @@ class Observer:
             self._outside(cursor, sql, execute)
         else:
             self._inside(cursor, sql, execute, outside=False)
-        return True
 
     def _inside(self, cursor: Any, sql: str, execute: Callable[[], None], *, outside: bool) -> None:
         raw = cursor.connection
@@ -214,6 +222,8 @@ class Observer:
     ) -> None:  # fmt: skip
         catalogs = (before.catalog, after.catalog)  # a table that is renamed: clients know the name before
         self.touched |= {oid for oid, _ in held} & (before.catalog.tables() | after.catalog.tables())
+        if before.catalog is not after.catalog:
+            self.touched |= snapshot.reindexed(before.catalog, after.catalog)
         read = _grown(before, after, 0)
         self.observations.append(Observation(
             sql=sql[:LONGEST_SQL], kind=_kind(sql), line=self._line(), transaction=self._transaction, outside=outside,

@@ -77,6 +77,13 @@ class Catalog:
         return frozenset(oid for oid, row in self.relations.items() if row[2] in "rpm")
 
 
+def reindexed(before: Catalog, after: Catalog) -> set[int]:
+    """Return the tables that have an index more or less than before: outside of a transaction locks say it by luck."""
+    keys = before.indexes.keys() ^ after.indexes.keys()
+    names = {(before.indexes.get(key) or after.indexes[key]).table for key in keys}
+    return {oid for oid in before.tables() | after.tables() if {before.name(oid), after.name(oid)} & names}
+
+
 @dataclass(frozen=True)
 class State:
     """The database as one transaction sees it."""

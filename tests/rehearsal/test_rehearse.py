@@ -30,6 +30,26 @@ def test_widening_is_no_finding_although_linters_say_so(project, server):
     assert rules(project.rehearse(server.url)) == ["downgrade-differs"]
 
 
+def test_what_a_downgrade_does_to_a_table_in_use_is_a_warning(project, server):
+    up = 'op.drop_index("ix_orders_customer", "orders", postgresql_concurrently=True)'
+    back = 'op.create_index("ix_orders_customer", "orders", ["customer_id"])'
+    up = f"with op.get_context().autocommit_block():\n        {up}"
+    project.add(TWO_WAYS.format(up=up, down=f"{back}\n    op.execute(\"UPDATE orders SET note = 'x'\")"))
+    found = {one.rule: one for one in project.rehearse(server.url).findings}
+    assert {one.level for one in found.values()} == {"warning"}
+    assert {one.direction for one in found.values()} == {"down"}
+    assert found["index-blocks-writes"].observed == "the downgrade: index ix_orders_customer was built on orders"
+    assert found["index-blocks-writes"].line == 17
+    assert sorted(found) == ["data-after-lock", "index-blocks-writes", "writes-whole-table"]
+
+
+def test_waiver_allows_it_in_both_directions(project, server):
+    allow = "# migrator: allow index-blocks-writes: the table is tiny"
+    project.add(TWO_WAYS.format(up='op.execute("DROP INDEX ix_orders_customer")', down=f"{allow}\n    "
+                'op.create_index("ix_orders_customer", "orders", ["customer_id"])'))  # fmt: skip
+    assert rules(project.rehearse(server.url)) == ["drop-index-locks-table"]
+
+
 def test_table_that_the_pending_revisions_make_is_nobodys_yet(project, server):
     made = 'op.create_table("new", sa.Column("a", sa.Text()))\n    op.create_index("ix_new", "new", ["a"])'
     project.add(TWO_WAYS.format(up=made, down='op.drop_table("new")'))

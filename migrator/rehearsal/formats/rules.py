@@ -30,7 +30,8 @@ An **error** fails the rehearsal (exit 1), a **warning** does not. A revision ma
 # migrator: allow index-blocks-writes: the table holds twelve rows, and only we write to it
 ```
 
-A waiver that was not needed is a finding too (`waiver`). What an old release still needs of the schema is not looked for
+What is an error on the way up is a warning on the way down ("the downgrade: …"), for nobody takes that on an ordinary day;
+a waiver counts for both. A waiver that was not needed is a finding too (`waiver`). What an old release still needs of the schema is not looked for
 here: `upgrade` defers that by itself.
 
 In the examples `orders` and `customers` are in use and hold rows. Each block is one revision.

@@ -8,3 +8,7 @@ RULES = (
     *columns.RULES, *constraints.RULES, *indexes.RULES, *tables.RULES, *data.RULES, *transactions.RULES,
     *outcome.RULES,
 )  # fmt: skip
+# What a way down is judged by, too: how it ended has rules of its own, and what is a warning on the way up is not said.
+OF_DOWNGRADES = tuple(
+    rule for rule in RULES if rule in data.RULES or (rule.level == "error" and rule not in outcome.RULES)
+)

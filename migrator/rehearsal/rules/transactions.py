@@ -9,7 +9,7 @@ from migrator.rehearsal.scene import Match, Rule, Scene, kept_out
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migrator.rehearsal.observation import Lock
+    from migrator.rehearsal.observation import Lock, Pass
 
 MOST_WRITE_LOCKS = 2  # a foreign key needs its two tables
 LONG_MS = 2000
@@ -102,14 +102,23 @@ def _lock_table(scene: Scene) -> Iterator[Match]:
             )
 
 
+def _after(done: Pass) -> list[float]:
+    """Return for each statement how long its transaction went on after it."""
+    ends = {seen.transaction: seen.began_ms + seen.duration_ms for seen in done.observations}
+    return [ends[seen.transaction] - seen.began_ms - seen.duration_ms for seen in done.observations]
+
+
 def _long(scene: Scene) -> Iterator[Match]:
-    ends: dict[int, float] = {}
-    for _, seen in scene.statements:
-        ends[seen.transaction] = seen.began_ms + seen.duration_ms
+    """Find work that takes its time under a lock: both times, for a machine that stalls does so once."""
+    ran = [done for done in scene.rehearsed.passes if done.direction != "down" and not done.error]
+    times = [_after(done) for done in ran if done.observations]
+    if len(times) == 2 and len(times[0]) != len(times[1]):  # noqa: PLR2004 - it went another way the second time
+        return
+    least = [min(both) for both in zip(*times, strict=True)]
     said: set[int] = set()
     for at, seen in scene.statements:
         locks = [lock for lock in seen.taken if lock.standing and lock.blocks_writes]
-        after = ends[seen.transaction] - seen.began_ms - seen.duration_ms
+        after = least[at] if at < len(least) else 0.0
         if locks and after > LONG_MS and seen.transaction not in said:
             said.add(seen.transaction)
             yield Match(
@@ -173,8 +182,9 @@ RULES = (
         check=_lock_table,
     ),
     Rule(
-        "lock-held-long", "error", "A lock held while something else goes on",
-        "Between a statement that locks and the end of its transaction more than two seconds went by in the rehearsal.",
+        "lock-held-long", "warning", "A lock held while something else goes on",
+        "Between a statement that locks and the end of its transaction more than two seconds went by, both times it "
+        "went up. It is the one rule that goes by time, which a busy machine can take too: so a warning.",
         bad='op.add_column("orders", sa.Column("a", sa.Text()))\nop.execute("SELECT pg_sleep(2.2)")',
         good=('op.add_column("orders", sa.Column("a", sa.Text()))',),
         check=_long,
