@@ -55,19 +55,26 @@ class Work:
     insert: str | None
 
 
-def works(cursor: Any) -> tuple[Work, ...]:
-    """Return what to do on each table that holds rows and has a primary key of one column."""
+def works(cursor: Any, later: Any = None) -> tuple[Work, ...]:
+    """Return what to do on each table that holds rows and has a primary key of one column.
+
+    `later` is a cursor on the database as the revisions leave it.
+    """
     cursor.execute(_TABLES)
-    return tuple(_work(cursor, *row) for row in cursor.fetchall())
+    return tuple(_work(cursor, later, *row) for row in cursor.fetchall())
 
 
-def _work(cursor: Any, oid: int, table: str, key: str, columns: list[str], other: str | None) -> Work:
+def _work(cursor: Any, later: Any, oid: int, table: str, key: str, columns: list[str], other: str | None) -> Work:
     cursor.execute(f"SELECT {quoted(key)} FROM {table} LIMIT {MOST_KEYS}")  # noqa: S608 - regclass gives it quoted
     keys = tuple(value for (value,) in cursor.fetchall())
-    where = f"WHERE {quoted(key)} = %(key)s"
-    update = f"UPDATE {table} SET {quoted(other)} = {quoted(other)} {where}" if other else None  # noqa: S608 - quoted names, and texts of our own
-    select = f"SELECT {', '.join(columns)} FROM {table} {where}"  # noqa: S608 - quoted names, and texts of our own
-    return Work(table, keys, select, update, rows.insert_one(cursor, oid))
+    # psycopg2 takes a % for a parameter
+    name, listed = table.replace("%", "%%"), ", ".join(columns).replace("%", "%%")
+    column = quoted(other).replace("%", "%%") if other else ""
+    where = f"WHERE {quoted(key).replace('%', '%%')} = %(key)s"
+    update = f"UPDATE {name} SET {column} = {column} {where}" if other else None  # noqa: S608 - quoted names
+    select = f"SELECT {listed} FROM {name} {where}"  # noqa: S608 - quoted names
+    to_come = rows.foreign_keys(later, table) if later else []
+    return Work(table, keys, select, update, rows.insert_one(cursor, oid, to_come))
 
 
 class Client(threading.Thread):

@@ -117,12 +117,16 @@ def _ms(value: float | None) -> str:
 
 def measure(
     fresh: Ground,
+    done: Ground,
     rehearsed: tuple[Rehearsed, ...],
     options: Options,
     deadline: Deadline,
     tell: Callable[[str], None],
 ) -> tuple[Measured, ...]:
-    """Apply the revisions that can be, on copies of the database as it was filled, each way under the same load."""
+    """Apply the revisions that can be, on copies of the database as it was filled, each way under the same load.
+
+    `done` is the database as the revisions left it.
+    """
     applied = [one for one in rehearsed if not one.up.error and not one.stopped]
     if not applied:
         return ()
@@ -130,14 +134,16 @@ def measure(
     for way in (UPGRADE, PLAIN) if options.compare else (UPGRADE,):
         with fresh.copied() as copy:
             tell(f"loading    {len(applied)} revisions by {way}, {CLIENTS} clients")
-            found.append(_one(copy, way, applied, options, deadline))
+            found.append(_one(copy, done, way, applied, options, deadline))
     return tuple(found)
 
 
-def _one(ground: Ground, way: str, applied: list[Rehearsed], options: Options, deadline: Deadline) -> Measured:
+def _one(
+    ground: Ground, done: Ground, way: str, applied: list[Rehearsed], options: Options, deadline: Deadline
+) -> Measured:
     began = time.monotonic()
     windows = []
-    with _clients(ground, began) as samples:
+    with _clients(ground, done, began) as samples:
         time.sleep(QUIET_S)
         for one in applied:
             with _long_transaction(ground, options.long_transaction_s):
@@ -157,10 +163,10 @@ def _with_longest(window: Window, samples: list[Sample]) -> Window:
 
 
 @contextlib.contextmanager
-def _clients(ground: Ground, began: float) -> Iterator[list[Sample]]:
+def _clients(ground: Ground, done: Ground, began: float) -> Iterator[list[Sample]]:
     """Let clients work while the block runs; their samples are all there when it is left."""
-    with contextlib.closing(ground.connect()) as raw, raw.cursor() as cursor:
-        chosen = works(cursor)
+    with contextlib.closing(ground.connect()) as raw, contextlib.closing(done.connect()) as later:
+        chosen = works(raw.cursor(), later.cursor())
     over = threading.Event()
     samples: list[Sample] = []
     clients = [Client(ground.connect(), chosen, number, began, over) for number in range(CLIENTS)]

@@ -87,7 +87,7 @@ def run(settings: Settings, options: Options, tell: Callable[[str], None]) -> Re
             # A table that would not be filled is taken to hold rows: production's does.
             counts = {one.table: max(one.rows, 1 if one.why else 0) for one in filled}
             found = tuple(finding for one in rehearsed for finding in findings.judge(one, counts))
-            loads = load.measure(fresh, rehearsed, options, deadline, tell) if fresh else ()
+            loads = load.measure(fresh, base, rehearsed, options, deadline, tell) if fresh else ()
         opinions = second.ask(rehearsed, found) if options.opinion else ()
         reached = {one.revision for one in rehearsed}
         return Rehearsal(

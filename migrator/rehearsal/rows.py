@@ -38,6 +38,13 @@ SELECT k.conkey, k.confrelid::bigint, k.confrelid::regclass::text,
        array(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS f (n, place)
              JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = f.n ORDER BY place)
   FROM pg_constraint k WHERE k.conrelid = %s AND k.contype = 'f' ORDER BY k.oid"""
+_KEYS_BY_NAME = """
+SELECT array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS f (n, place)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = f.n ORDER BY place),
+       k.confrelid::regclass::text,
+       array(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS f (n, place)
+             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = f.n ORDER BY place)
+  FROM pg_constraint k WHERE k.conrelid = to_regclass(%s) AND k.contype = 'f' ORDER BY k.oid"""
 _CHECKS = """
 SELECT pg_get_expr(conbin, conrelid), conkey FROM pg_constraint WHERE conrelid = %s AND contype = 'c'
 UNION ALL
@@ -143,9 +150,26 @@ def _fill(connection: Any, table: _Table, count: int) -> Filled:
     return Filled(table.name.removeprefix("public."), rows, why)
 
 
-def insert_one(cursor: Any, oid: int) -> str | None:
-    """Return an INSERT of one made-up row, whose number is the parameter `number`; None where none can be made up."""
+def foreign_keys(cursor: Any, table: str) -> list[tuple[list[str], str, list[str]]]:
+    """Return a table's foreign keys by name: columns, the table they refer to, columns there."""
+    cursor.execute(_KEYS_BY_NAME, (table,))
+    return list(cursor.fetchall())
+
+
+def insert_one(cursor: Any, oid: int, to_come: Iterable[tuple[list[str], str, list[str]]] = ()) -> str | None:
+    """Return an INSERT of one made-up row, whose number is the parameter `number`; None where none can be made up.
+
+    It satisfies foreign keys that are still to come, too: an app whose rows broke them would be put right first.
+    """
     table = _with_parents(cursor, {oid})[oid]
+    numbers = {column.name: column.number for column in table.columns}
+    known = {tuple(columns) for columns, *_ in table.keys}
+    for columns, target, referred in to_come:
+        cursor.execute("SELECT to_regclass(%s)::oid::bigint", (target,))
+        (there,) = cursor.fetchone()
+        key = [numbers[name] for name in columns if name in numbers]
+        if there and len(key) == len(columns) and tuple(key) not in known:
+            table.keys.append((key, there, target, referred))
     try:
         return _insert(cursor, table, 1).replace("%", "%%").replace("generate_series(1, 2)", _NUMBER).replace(
             "generate_series(1, 1)", _NUMBER

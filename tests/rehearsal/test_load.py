@@ -29,6 +29,25 @@ def test_statements_that_fail_are_counted(project, server):
     assert "failed" in measured.summary
 
 
+def test_clients_write_what_a_foreign_key_to_come_allows(project, server):
+    up = "ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (amount) REFERENCES customers NOT VALID"
+    down = "ALTER TABLE orders DROP CONSTRAINT fk"
+    project.add(f'def upgrade():\n    op.execute("{up}")\n\n\ndef downgrade():\n    op.execute("{down}")\n')
+    project.add('op.execute("ALTER TABLE orders VALIDATE CONSTRAINT fk")')
+    (measured,) = project.rehearse(server.url, load=True).loads
+    assert [(window.code, window.said) for window in measured.windows] == [(0, ""), (0, "")]
+    assert not measured.failed
+
+
+def test_names_with_percent_signs_are_written_as_they_are(tmp_path, server):
+    odd = 'CREATE TABLE "a %(x)s" ("id %s" bigint PRIMARY KEY, "c %(y)s" text)'
+    project = Project.make(tmp_path / "p", setup=odd)
+    project.add("""op.execute('ALTER TABLE "a %(x)s" ADD COLUMN b text')""")
+    (measured,) = project.rehearse(server.url, load=True).loads
+    assert {one.kind for one in measured.samples} == {"read", "insert", "update"}
+    assert not measured.failed
+
+
 def test_every_kind_of_statement_is_sent_and_none_to_alembics_table(project, server):
     project.add(ADD)
     (measured,) = project.rehearse(server.url, load=True).loads
