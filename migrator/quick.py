@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from migrator.manifest import Manifest
 
 CONNECT_TIMEOUT_S = 2  # a database that does not answer is waited for on the whole way
-_PLAIN_DURATION = r"([1-9][0-9]{0,3})(ms|s|min)?"  # what is odd is for settings.py to judge
-_MS = {"ms": 1, "s": 1000, "min": 60_000}
+_PLAIN_DURATION = r"([1-9][0-9]{0,3})(ms|s|min|h|d)?"  # what is odd is for settings.py to judge
+_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 # Compiled where they are asked for: one that is not costs a millisecond for nothing.
 _PRIVATE = r"(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))\."
 _NAME = r"[A-Za-z0-9._-]{1,64}"

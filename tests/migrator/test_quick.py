@@ -310,7 +310,7 @@ def test_settings_in_order_do_not_slow_it_down(copy):
     given = {
         "MIGRATOR_DEADLINE": "10min",
         "MIGRATOR_LOCK_TIMEOUT": "20ms",
-        "RELEASE_RETENTION": "1",
+        "RELEASE_RETENTION": "2h",
         "IMAGE_COMMIT": "c",
     }
     assert copy.upgrade("--run-id", "run-1", "--expect-commit=c", **given)[0]

@@ -8,6 +8,9 @@ from local.story import place as places
 from local.story import release as releases
 from local.story.tale import Tale
 
+# However slow the machine: a test in which the retention ends says how long it is.
+LONG = "1h"
+
 
 @pytest.fixture(scope="session")
 def first(tmp_path_factory):
@@ -25,14 +28,14 @@ def second(server, first):
 @pytest.fixture
 def place(server):
     """An empty database whose owner may make the app's role."""
-    with places.made(server.url) as made:
+    with places.made(server.url, retention=LONG) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def migrated_once(server, first):
     """A database of release 1, which was recorded so long ago that its rollout is over; tests clone it."""
-    with places.made(server.url) as made:
+    with places.made(server.url, retention=LONG) as made:
         done = first.migrator(made, "upgrade")
         assert done.code == 0, done.out + done.err
         made.rows("UPDATE migrator.release SET recorded = recorded - interval '1 day'")
