@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,10 @@ MOST_ROWS = 10_000_000
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Rehearse and report; Refused where a finding is an error."""
     options = _options(arguments)
+    if report.as_json and arguments.format not in {"text", "json"}:
+        raise Usage(f"--json and --format {arguments.format} both say what to print", "give one of them")
     report.quiet = arguments.format != "text" and not report.as_json
+    _require_files(arguments)
     if options.server:
         ground.require_bare(options.server)
     rehearsal = rehearse.run(settings, options, report.line)
@@ -69,6 +73,16 @@ def _options(arguments: Namespace) -> Options:
         long_transaction_s=duration_ms(arguments.long_transaction or "0", "--long-transaction") / 1000,
         compare=arguments.compare,
     )  # fmt: skip
+
+
+def _require_files(arguments: Namespace) -> None:
+    """Raise Usage for a file that cannot be read or written, before minutes are spent."""
+    if arguments.seed and not Path(arguments.seed).is_file():
+        raise Usage(f"--seed {arguments.seed}: there is no such file", "give an SQL file in UTF-8")
+    page = Path(arguments.html or "page.html")
+    if arguments.html and (page.is_dir() or not os.access(page.parent, os.W_OK)):
+        why = "it is a directory" if page.is_dir() else f"{page.parent} cannot be written to"
+        raise Usage(f"--html {arguments.html}: {why}", "give a file that can be written")
 
 
 def _write(rehearsal: Rehearsal, report: Report, arguments: Namespace) -> None:

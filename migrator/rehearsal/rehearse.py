@@ -84,8 +84,8 @@ def run(settings: Settings, options: Options, tell: Callable[[str], None]) -> Re
         with contextlib.ExitStack() as copies:
             fresh = copies.enter_context(base.copied()) if options.load else None
             rehearsed = Walk(base, deadline).all(list(chosen.scripts))
-            # A table that would not be filled is taken to hold rows: production's does.
-            counts = {one.table: max(one.rows, 1 if one.why else 0) for one in filled}
+            # A table that was not filled is taken to hold rows: production's does.
+            counts = {one.table: max(one.rows, 1) for one in filled}
             found = tuple(finding for one in rehearsed for finding in findings.judge(one, counts))
             loads = load.measure(fresh, base, rehearsed, options, deadline, tell) if fresh else ()
         opinions = second.ask(rehearsed, found) if options.opinion else ()
@@ -123,10 +123,10 @@ def _seed(connection: Any, path: Path) -> None:
     try:
         text = path.read_text(encoding="utf-8")
         with connection.cursor() as cursor:
-            cursor.execute(text)
+            cursor.execute(text if text.strip() else "SELECT")
         connection.commit()
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"--seed {path}: {error}", "give an SQL file") from None
+        raise Usage(f"--seed {path}: {getattr(error, 'strerror', error)}", "give an SQL file in UTF-8") from None
     except psycopg2.Error as error:
         text = error.diag.message_primary or " ".join(str(error).split())
         raise Usage(f"--seed {path}: {text}", "correct the file; it runs on the schema before the revisions") from None

@@ -99,7 +99,8 @@ class Scene:
 
     def count(self, table: str) -> str:
         """Return how many rows a table held, for a person."""
-        return f"{self.rows.get(table, 0):,} rows"
+        rows = self.rows.get(table, 0)
+        return f"{rows:,} rows" if rows > 1 else "its rows"
 
 
 def lock_on(seen: Observation, table: str) -> Lock | None:

@@ -99,7 +99,9 @@ def test_database_that_holds_anything_is_refused_and_left_alone(rehearse, projec
         (("--seed", "/nowhere.sql", "--from", "r0"), "--seed /nowhere.sql"),
         (("--long-transaction", "soon"), "--long-transaction"),
         (("--shadow-url", "mysql://x"), "not a PostgreSQL URL"),
-        (("--html", "/nowhere/page.html", "--from", "r0"), "--html /nowhere/page.html"),
+        (("--html", "/nowhere/page.html", "--from", "r0"), "--html /nowhere/page.html: /nowhere cannot be written to"),
+        (("--html", "/", "--from", "r0"), "--html /: it is a directory"),
+        (("--json", "--format", "sarif"), "--json and --format sarif both say what to print"),
     ],
 )
 def test_wrong_usage_is_one_clear_line(rehearse, project, arguments, text):
@@ -108,6 +110,21 @@ def test_wrong_usage_is_one_clear_line(rehearse, project, arguments, text):
     assert done.code == 2
     assert text in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("flag", [("--seed", "/nowhere.sql"), ("--html", "/nowhere/page.html")])
+def test_file_that_cannot_be_is_said_before_anything_runs(rehearse, project, flag):
+    project.add(ADD)
+    done = rehearse("--from", "r0", *flag)
+    assert (done.code, done.out) == (2, "")
+
+
+def test_tables_without_rows_are_taken_to_hold_some_in_production(rehearse, project, tmp_path):
+    (tmp_path / "empty.sql").write_text("\n")
+    project.add(INDEX.replace("orders", "customers").replace("code", "name"))
+    done = rehearse("--from", "r0", "--rows", "0", "--seed", tmp_path / "empty.sql")
+    assert done.code == 1
+    assert "blocks all writes to customers while an index over its rows is built" in done.out
 
 
 def test_pending_revisions_are_those_that_the_other_branch_does_not_have(rehearse, project):

@@ -9,6 +9,7 @@ from migrator.rehearsal import second
 from migrator.rehearsal.formats import github, markdown, rules, sarif, text
 from migrator.rehearsal.formats import json as as_json
 from migrator.rehearsal.rules import RULES
+from tests.rehearsal.rig import Project
 
 
 @pytest.fixture
@@ -59,6 +60,23 @@ def test_sarif_names_rules_places_and_what_is_allowed(rehearsal):
     by_rule = {result["ruleId"]: result for result in run["results"]}
     assert by_rule["index-blocks-writes"]["locations"][0]["physicalLocation"]["region"] == {"startLine": 13}
     assert by_rule["locks-several-tables"]["suppressions"][0]["justification"] == "both are tiny"
+
+
+def test_sarif_holds_what_the_standard_requires(tmp_path, server):
+    project = Project.make(tmp_path / "a project, one #1")
+    project.add('op.create_index("ix", "orders", ["code"])')
+    log = json.loads(sarif.write(project.rehearse(server.url)))
+    assert (log["version"], len(log["runs"])) == ("2.1.0", 1)
+    driver = log["runs"][0]["tool"]["driver"]
+    assert driver["name"]
+    assert len({rule["id"] for rule in driver["rules"]}) == len(driver["rules"])
+    for result in log["runs"][0]["results"]:
+        assert result["message"]["text"]
+        assert result["level"] in {"none", "note", "warning", "error"}
+        assert result["ruleId"] in {rule["id"] for rule in driver["rules"]}
+        place = result["locations"][0]["physicalLocation"]
+        assert place["region"]["startLine"] >= 1
+        assert re.fullmatch(r"(?:[\w.~/:,@-]|%[0-9A-F]{2})+", place["artifactLocation"]["uri"])
 
 
 @pytest.mark.skipif(second.binary() is None, reason="squawk is not installed")

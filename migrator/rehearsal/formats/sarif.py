@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from migrator import __version__
 from migrator.rehearsal.formats.place import relative
@@ -49,7 +50,7 @@ def _result(finding: Finding) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": relative(finding.path)},
+                    "artifactLocation": {"uri": quote(relative(finding.path))},
                     "region": {"startLine": finding.line or 1},
                 }
             }
