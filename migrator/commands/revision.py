@@ -127,7 +127,8 @@ def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
     for line in text.lines(rehearsal, statements=False):
         report.line(line)
     report.line(
-        f"rehearsal  {len(rehearsal.errors)} errors, {len(rehearsal.warnings)} warnings; it took {rehearsal.took_s:.1f} s"
+        f"rehearsal  {len(rehearsal.errors)} errors, {len(rehearsal.warnings)} warnings; "
+        f"it took {rehearsal.took_s:.1f} s"
     )
     return len(rehearsal.errors)
 
