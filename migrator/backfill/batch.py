@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from migrator import connect
 from migrator.backfill import ranges, store, target
 from migrator.backfill.store import Moved
+from migrator.backfill.stride import HELD, stride
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Key = tuple[str, ...]
 
 SHARES = 50  # parts that a table is shared out in, so that many workers find work to the end
-SMALLEST_SHARE, LARGEST_SHARE = 5_000, 200_000
+SMALLEST_SHARE, LARGEST_SHARE = 20_000, 200_000
 STATEMENT_MS = 5_000  # a batch this slow is cut in two
 MOST_KEYS = 1000  # named one by one in a statement of the final look
 
@@ -47,8 +48,7 @@ class Done:
     kind: str
     rows: int = 0
     walked: int = 0
-    update_ms: float = 0.0
-    held_ms: float = 0.0  # from the first lock to the end of the commit
+    held_ms: float = 0.0  # from the first lock of a row to the end of the commit
     finished: bool = False
     full: bool = False  # as many rows as were asked for: there may be more
 
@@ -70,8 +70,10 @@ class Session:
         with self.raw.cursor() as cursor:
             cursor.execute(connect.limits(self.settings, self.raw.server_version))
             cursor.execute(f"SET lock_timeout = {self.lock_ms}; SET statement_timeout = {STATEMENT_MS}")
+            # Rows and progress are one transaction: what a crash takes of the last moments it takes of both. So no
+            # batch waits for the disk with its rows locked; only the end is certain before it is told (`finish`).
+            cursor.execute("SET synchronous_commit = off")
             cursor.execute("SELECT set_config('search_path', %s, false)", (self.backfill.search_path,))
-        self.raw.autocommit = False
 
     @property
     def pid(self) -> int:
@@ -103,7 +105,8 @@ class Batches:
         self.rate, self.left_s = 0.0, 0.0
         self._aside = backfill.aside > 0
         self._last = 0
-        self._begun = self._changed = 0.0
+        self._ours: Lease | None = None  # where the next batch goes on, if nobody else took the range
+        self._begun = 0.0
         self._holders = target.holders(session.ask, backfill.namespace, backfill.relation)
         self._walks: dict[tuple[str | None, str | None], Walk] = {}
 
@@ -114,17 +117,37 @@ class Batches:
 
     def one(self) -> Done | None:
         """Do one batch; None where no range is free, or the backfill does not run. Raise Failing, or psycopg2's."""
+        ours, self._ours = self._ours, None
+        is_plain = self.checked and self.limit is None and not self.skip_locked
+        if ours is not None and is_plain and (done := self._stride(ours)) is not None:
+            return done
         with self.session.transaction() as cursor:
             held = store.lease(cursor, self.backfill.name, self._last)
             if held is None:
                 return None
-            self._begun = self._changed = time.monotonic()
+            self._begun = time.monotonic()
             if held.kind == "rest":
                 return self._share_out(cursor, held)
             done = self._walk(cursor, held) if held.kind == "walk" else self._look_again(cursor, held)
         self._last = held.id
-        update, whole = self._changed - self._begun, time.monotonic() - self._begun
-        return dataclasses.replace(done, update_ms=1000 * update, held_ms=1000 * whole)
+        return dataclasses.replace(done, held_ms=1000 * (time.monotonic() - self._begun))
+
+    def _stride(self, held: Lease) -> Done | None:
+        """Do a batch where the last one ended, as one statement; None where the range is not ours any more."""
+        assert held.upper is not None  # noqa: S101 - written so by store.share_out
+        with self.session.raw.cursor() as cursor:  # not in a transaction: each statement is its own
+            walk, number = self._walk_of(cursor, held), self._number()
+            upper = walk.bound(cursor, held.cursor, held.upper, number)
+            update = walk.update(walk.leased(held.cursor, upper, HELD), skip_locked=False, aside=self._aside)
+            worker = (self.worker, self.rate, self.left_s)
+            did = stride(cursor, held, update, upper, walk.seen(number), worker)
+        if did is None:
+            return None
+        self._go_on(held, upper)
+        return Done("walk", did[0], number, held_ms=did[1])
+
+    def _go_on(self, held: Lease, upper: Key) -> None:
+        self._ours = dataclasses.replace(held, cursor=upper) if upper != held.upper else None
 
     def set_aside(self, failing: Failing) -> None:
         """Write the failing rows down, so that no batch meets them again."""
@@ -157,7 +180,8 @@ class Batches:
         number = max(SMALLEST_SHARE, min(LARGEST_SHARE, walk.estimate // SHARES))
         assert held.upper is not None  # noqa: S101 - written so by ranges.begin
         upper = walk.bound(cursor, held.cursor, held.upper, number)
-        store.share_out(cursor, self.backfill.name, held, upper, last=upper == held.upper)
+        part = store.share_out(cursor, self.backfill.name, held, upper, last=upper == held.upper)
+        self._last, self._ours = part.id, part
         return Done("rest")
 
     def _walk(self, cursor: Any, held: Lease) -> Done:
@@ -165,8 +189,9 @@ class Batches:
         assert held.upper is not None  # noqa: S101 - written so by store.share_out
         upper = walk.bound(cursor, held.cursor, held.upper, number)
         rows = self._change(cursor, walk, held, walk.batch(held.cursor, upper), [upper] if number == 1 else [])
-        seen = max(rows, int(number * walk.density)) if walk.density >= ranges.DENSE else number
-        store.moved(cursor, self.worker, held, Moved(upper, rows, seen, upper == held.upper), self.rate, self.left_s)
+        done = Moved(upper, rows, max(rows, walk.seen(number)), upper == held.upper)
+        store.moved(cursor, self.worker, held, done, self.rate, self.left_s)
+        self._go_on(held, upper)
         return Done("walk", rows, number)
 
     def _look_again(self, cursor: Any, held: Lease) -> Done:
@@ -196,10 +221,8 @@ class Batches:
         try:
             if self.checked:
                 cursor.execute(*update)
-                self._changed = time.monotonic()
                 return int(cursor.rowcount)
             cursor.execute(*walk.counted(update))
-            self._changed = time.monotonic()
         except psycopg2.Error as error:
             if only and is_of_a_row(error.pgcode):
                 raise Failing(walk, held, only, error.diag.message_primary or str(error), error.pgcode) from error

@@ -76,6 +76,10 @@ class Walk:
         )
         return cursor.fetchone() or upper
 
+    def seen(self, number: int) -> int:
+        """Return how many rows a batch of so many is taken to have walked over."""
+        return int(number * self.density) if self.density >= DENSE else number
+
     def update(self, between: tuple[str, list[str]], *, skip_locked: bool, aside: bool) -> tuple[str, list[str]]:
         """Return the UPDATE of what is still to be done within some condition, and its values."""
         backfill = self.backfill
@@ -104,6 +108,12 @@ class Walk:
     def batch(self, after: Key | None, upper: Key) -> tuple[str, list[str]]:
         """Return the condition of one batch."""
         return self._between(after, upper)
+
+    def leased(self, after: Key | None, upper: Key, held: str) -> tuple[str, list[str]]:
+        """Return the condition of one batch, which is nobody's row unless `held` holds the range that it is of."""
+        between, values = self._between(after, upper)
+        first = f"{quoted(self.backfill.relation)}.{quoted(self.holder.columns[0])}"
+        return f"{between} AND {first} <= (SELECT (upper)[1]::{self.holder.types[0]} FROM {held})", values  # noqa: S608
 
     def exactly(self, keys: list[Key]) -> tuple[str, list[str]]:
         """Return the condition of some rows by their keys."""

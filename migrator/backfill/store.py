@@ -179,18 +179,21 @@ def moved(cursor: Any, worker: str, held: Lease, done: Moved, rate: float, left_
     cursor.execute(f"{_RANGE_MOVED}; {_WORKER_MOVED}", values)
 
 
-def share_out(cursor: Any, name: str, held: Lease, upper: tuple[str, ...], *, last: bool) -> None:
-    """Cut a part to walk off what is not shared out yet."""
+def share_out(cursor: Any, name: str, held: Lease, upper: tuple[str, ...], *, last: bool) -> Lease:
+    """Cut a part to walk off what is not shared out yet, and return it."""
     cursor.execute(
+        "UPDATE migrator.backfill_range SET cursor = %s, done = %s WHERE id = %s; "
         "INSERT INTO migrator.backfill_range (backfill, kind, namespace, relation, cursor, upper) "
-        "VALUES (%s, 'walk', %s, %s, %s, %s); UPDATE migrator.backfill_range SET cursor = %s, done = %s WHERE id = %s",
-        (name, held.namespace, held.relation, _array(held.cursor), list(upper), list(upper), last, held.id),
+        "VALUES (%s, 'walk', %s, %s, %s, %s) RETURNING id",
+        (list(upper), last, held.id, name, held.namespace, held.relation, _array(held.cursor), list(upper)),
     )
+    return Lease(cursor.fetchone()[0], "walk", held.namespace, held.relation, held.cursor, upper)
 
 
 def finish(cursor: Any, name: str, held: Lease) -> None:
-    """Write that all is done, in the transaction that saw that nothing is left."""
+    """Write that all is done, in the transaction that saw that nothing is left; it outlives a crash."""
     cursor.execute(
+        "SET LOCAL synchronous_commit TO DEFAULT; "
         "UPDATE migrator.backfill_range SET done = true WHERE id = %s; "
         "UPDATE migrator.backfill SET state = 'done', note = NULL, finished = clock_timestamp() WHERE name = %s",
         (held.id, name),

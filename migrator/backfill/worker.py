@@ -159,7 +159,7 @@ class _Round:
         if done.kind == "walk":
             batches.skip_locked = False
             if batches.limit is None:
-                batches.pace.took(done.walked, done.rows, done.update_ms, done.held_ms)
+                batches.pace.took(done.walked, done.rows, done.held_ms)
             else:
                 batches.limit = batches.limit * 2 if batches.limit * 2 < batches.pace.size else None
             self.progress.add(done.rows, done.walked)
