@@ -43,7 +43,9 @@ SELECT array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS f (
              JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = f.n ORDER BY place),
        k.confrelid::regclass::text,
        array(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS f (n, place)
-             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = f.n ORDER BY place)
+             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = f.n ORDER BY place),
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisunique
+               AND string_to_array(i.indkey::text, ' ')::int2[] <@ k.conkey)
   FROM pg_constraint k WHERE k.conrelid = to_regclass(%s) AND k.contype = 'f' ORDER BY k.oid"""
 _CHECKS = """
 SELECT pg_get_expr(conbin, conrelid), conkey FROM pg_constraint WHERE conrelid = %s AND contype = 'c'
@@ -150,13 +152,13 @@ def _fill(connection: Any, table: _Table, count: int) -> Filled:
     return Filled(table.name.removeprefix("public."), rows, why)
 
 
-def foreign_keys(cursor: Any, table: str) -> list[tuple[list[str], str, list[str]]]:
-    """Return a table's foreign keys by name: columns, the table they refer to, columns there."""
+def foreign_keys(cursor: Any, table: str) -> list[tuple[list[str], str, list[str], bool]]:
+    """Return a table's foreign keys by name: columns, the table they refer to, columns there, whether one to one."""
     cursor.execute(_KEYS_BY_NAME, (table,))
     return list(cursor.fetchall())
 
 
-def insert_one(cursor: Any, oid: int, to_come: Iterable[tuple[list[str], str, list[str]]] = ()) -> str | None:
+def insert_one(cursor: Any, oid: int, to_come: Iterable[tuple[list[str], str, list[str], bool]] = ()) -> str | None:
     """Return an INSERT of one made-up row, whose number is the parameter `number`; None where none can be made up.
 
     It satisfies foreign keys that are still to come, too: an app whose rows broke them would be put right first.
@@ -164,11 +166,13 @@ def insert_one(cursor: Any, oid: int, to_come: Iterable[tuple[list[str], str, li
     table = _with_parents(cursor, {oid})[oid]
     numbers = {column.name: column.number for column in table.columns}
     known = {tuple(columns) for columns, *_ in table.keys}
-    for columns, target, referred in to_come:
+    for columns, target, referred, one_to_one in to_come:
         cursor.execute("SELECT to_regclass(%s)::oid::bigint", (target,))
         (there,) = cursor.fetchone()
         key = [numbers[name] for name in columns if name in numbers]
         if there and len(key) == len(columns) and tuple(key) not in known:
+            if one_to_one:
+                return None  # every row that may be referred to is already
             table.keys.append((key, there, target, referred))
     try:
         return _insert(cursor, table, 1).replace("%", "%%").replace("generate_series(1, 2)", _NUMBER).replace(
