@@ -1,4 +1,4 @@
-"""What clients feel while a column is filled: one UPDATE, naive batches, and `migrator backfill` with 1 and 2 workers.
+"""What clients feel while a column is filled: one UPDATE, naive batches by hand and by a queue, `migrator backfill`.
 
 Run: make bench-backfill ROWS=5000000, or python benchmarks/backfill.py ROWS [URL of a superuser's throw-away server].
 8 clients read and change single rows by primary key at a fixed rate all the while; a latency counts from when the
@@ -32,8 +32,10 @@ from migrator import embedded  # noqa: E402 - found by the line above
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PEERS = Path(os.environ.get("BENCHMARK_PEERS", Path.home() / ".cache" / "migrator-benchmarks")) / "py"
 CLIENTS, RATE = 8, 400  # requests a second of all clients together
 SET, WHERE = "'h' || (balance * 7)", "note IS NULL"
+BATCH = f"UPDATE accounts SET note = {SET} WHERE id > %s AND id <= %s AND {WHERE}"
 SERVER = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 
 
@@ -149,10 +151,18 @@ def naive(url: str, rows: int, size: int) -> None:
     """What a task queue is given to do: a task a batch, of a size somebody chose."""
     with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         for low in range(0, rows, size):
-            cursor.execute(
-                f"UPDATE accounts SET note = {SET} WHERE id > %s AND id <= %s AND {WHERE}", (low, low + size)
-            )
+            cursor.execute(BATCH, (low, low + size))
             connection.commit()
+
+
+def queued(url: str, rows: int, size: int, workers: int) -> None:
+    """Run the same batches as tasks of procrastinate."""
+    done = subprocess.run(
+        [PEERS / "bin/python", Path(__file__).with_name("backfill_queue.py"), str(rows), str(size), str(workers)],
+        env={**os.environ, "DATABASE_URL": url, "UPDATE": BATCH}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
 
 
 def project(directory: Path) -> Path:
@@ -221,36 +231,53 @@ def backfill(url: str, ini: Path, workers: int) -> float:
     return max(peaks)
 
 
-def run(url: str, rows: int) -> None:
-    variants = {
+def others(url: str, rows: int) -> dict[str, Callable[[], None]]:
+    """Return the other ways to do it; those that are not installed are left out by name."""
+    ways: dict[str, Callable[[], None]] = {
         "one UPDATE": lambda: one_update(url),
         "naive batches of 1,000": lambda: naive(url, rows, 1000),
         "naive batches of 50,000": lambda: naive(url, rows, 50_000),
     }
+    if list(PEERS.glob("lib/*/site-packages/procrastinate")):
+        ways["procrastinate, batches of 5,000"] = lambda: queued(url, rows, 5000, 1)
+    else:
+        print("procrastinate is not installed", flush=True)
+    return ways
+
+
+def ours(url: str, rows: int, ini: Path, workers: int) -> Felt:
+    """Fill a fresh table with so many workers; the rows have to be what one UPDATE makes of them."""
+    execute(url, "DROP SCHEMA IF EXISTS migrator CASCADE")
+    fresh(url, 1)
+    declared(url, ini)
+    fresh(url, rows)
+    name = f"backfill, {workers} worker{'s' * (workers > 1)}, {rows:,} rows"
+    felt = measured(name, url, rows, lambda: backfill(url, ini, workers))
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*), count(*) FILTER (WHERE note = {SET}) FROM accounts")
+        assert (found := cursor.fetchone()) == (rows, rows), found
+    return felt
+
+
+def run(url: str, rows: int) -> None:
     felt = {}
     with tempfile.TemporaryDirectory() as directory:
         ini = project(Path(directory))
         fresh(url, rows)
         felt["nothing"] = measured("nothing", url, rows, lambda: time.sleep(5), counted=False)
-        for name, work in variants.items():
+        for name, work in others(url, rows).items():
+            execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
             fresh(url, rows)
             felt[name] = measured(name, url, rows, work)
-        for workers in (1, 2):
-            execute(url, "DROP SCHEMA IF EXISTS migrator CASCADE")
-            fresh(url, 1)
-            declared(url, ini)
-            fresh(url, rows)
-            name = f"migrator backfill, {workers} worker{'s' * (workers > 1)}"
-            felt[name] = measured(name, url, rows, lambda workers=workers: backfill(url, ini, workers))
-            with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-                cursor.execute(f"SELECT count(*), count(*) FILTER (WHERE note = {SET}) FROM accounts")
-                assert (found := cursor.fetchone()) == (rows, rows), found
-    one, ours = felt["one UPDATE"], felt["migrator backfill, 1 worker"]
-    two = felt["migrator backfill, 2 workers"]
+        few, alone, two = (ours(url, *how) for how in ((rows // 10, ini, 1), (rows, ini, 1), (rows, ini, 2)))
+    one, queue = felt["one UPDATE"], felt.get("procrastinate, batches of 5,000")
+    beside = f" (procrastinate's {queue.rate / one.rate:.2f})" if queue else ""
     print(
-        f"ratios: throughput to the one UPDATE {ours.rate / one.rate:.2f} (2 workers {two.rate / one.rate:.2f}); "
-        f"longest client wait {ours.longest:.0f} ms (2 workers {two.longest:.0f} ms) to {one.longest:.0f} ms; "
-        f"p99 above baseline {ours.p99 - felt['nothing'].p99:.1f} ms; memory {ours.peak_mib:.0f} MiB; {rows:,} rows"
+        f"ratios: throughput to the one UPDATE {alone.rate / one.rate:.2f}, 2 workers {two.rate / one.rate:.2f}"
+        f"{beside}; "
+        f"longest client wait {alone.longest:.0f} ms, 2 workers {two.longest:.0f} ms, to {one.longest:.0f} ms; "
+        f"p99 above baseline {alone.p99 - felt['nothing'].p99:.1f} ms; "
+        f"memory {alone.peak_mib:.0f} MiB, of a tenth of the rows {few.peak_mib:.0f} MiB; {rows:,} rows"
     )
 
 

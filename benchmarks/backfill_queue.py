@@ -1,6 +1,6 @@
 """Naive batches as tasks of procrastinate, a queue that needs only PostgreSQL: what a team does that has one already.
 
-Run by benchmarks/backfill.py with the Python it is installed for: backfill_queue.py ROWS SIZE WORKERS, DATABASE_URL set.
+Run by benchmarks/backfill.py with the Python that has it: backfill_queue.py ROWS SIZE WORKERS; DATABASE_URL, UPDATE.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 import sys
 
 import procrastinate
-import psycopg
 
 ROWS, SIZE, WORKERS = (int(argument) for argument in sys.argv[1:4])
 UPDATE = os.environ["UPDATE"]

@@ -1,8 +1,15 @@
 """Verbs: what an operator sees and says."""
 
+import contextlib
+import os
+import pty
+import re
+import subprocess
+import sys
+
 import pytest
 
-from tests.migrator.rig import until
+from tests.migrator.rig import ROOT, until
 
 SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.005)"}, where="handle IS NULL")"""
 MORE = "INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 6000) AS n"
@@ -88,3 +95,24 @@ def test_a_signal_ends_a_worker_and_what_it_did_is_counted(slow, worker, run, db
     assert done.code == 143, done.text
     assert done.err.startswith("interrupted: ")
     assert db.one("SELECT count(handle) FROM people") == status(run, slow)["rows"]
+
+
+def test_a_person_at_a_terminal_sees_a_bar_that_is_gone_at_the_end(slow, db):
+    db.rows("DELETE FROM people WHERE id > 600")
+    mine, theirs = pty.openpty()
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(slow.ini), "PYTHONPATH": str(ROOT)}
+    with os.fdopen(mine, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "migrator", "backfill"],
+            env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=theirs,
+        )  # fmt: skip
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # what Linux says once the other end is closed
+            while part := terminal.read(4096):
+                seen += part
+        assert process.wait(60) == 0, seen
+    bars = re.findall(rb"\r\x1b\[K(\[#*\.*\] people_handle   running   \d+ % of about [^\r]*)", seen)
+    assert bars, seen
+    assert {len(bar.partition(b"]")[0]) for bar in bars} == {25}
+    assert seen.endswith(b"\r\x1b[K"), seen
