@@ -103,8 +103,8 @@ def _read_revisions(script: ScriptDirectory) -> None:
         if text.startswith("Revision "):
             raise Refused(text, "correct revision and down_revision in the files")
     for name in script.revision_map._revision_map:  # noqa: SLF001 - already read; Alembic takes any text for an id
-        if name and not name.isprintable():
-            raise Refused(f"the revision id {name!r} cannot be shown in one line", "give the file another id")
+        if name and not (isinstance(name, str) and name.isprintable()):
+            raise Refused(f"the revision id {name!r} is not a text of one line", "give the file another id")
 
 
 def _one_line(error: object) -> str:

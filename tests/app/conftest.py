@@ -12,16 +12,19 @@ from tests.app.rig import PASSWORD, ROLE, Database, Network, Process, eventually
 
 @pytest.fixture(scope="session")
 def app_role(server):
-    """A role that may log in and nothing more."""
-    with contextlib.closing(psycopg2.connect(server.url)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD %s", (PASSWORD,))
+    """A role that may log in and nothing more; one for all modules that take this fixture."""
+
+    def execute(statement, *values):
+        with contextlib.closing(psycopg2.connect(server.url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement, values or None)
+
+    with contextlib.suppress(psycopg2.errors.DuplicateObject):
+        execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD %s", PASSWORD)
     yield ROLE
-    with contextlib.closing(psycopg2.connect(server.url)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP ROLE {ROLE}")
+    with contextlib.suppress(psycopg2.errors.DependentObjectsStillExist):  # whoever is the last to end takes it away
+        execute(f"DROP ROLE IF EXISTS {ROLE}")
 
 
 @pytest.fixture

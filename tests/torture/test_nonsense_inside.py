@@ -1,5 +1,6 @@
 """Nonsense from whoever sets it up: URLs, arguments, variables, models, env.py, manifests; one clear line each."""
 
+import json
 import os
 import re
 import shutil
@@ -124,10 +125,11 @@ def test_a_manifest_of_any_content_is_not_believed(tmp_path):
     top, path = tmp_path / "migrator", tmp_path / "migrator" / "versions.manifest"
     shutil.copytree("migrator", top, ignore=shutil.ignore_patterns("__pycache__", "versions.manifest"))
     listing, _ = manifest._listed(str(top))
-    header = '{"format": 1, "written": 99999999999, "heads": ["x"], "seals": "y", "models": "z", "ledger": 1}'
+    known = {"written": 99999999999, "heads": ["x"], "seals": "y", "models": "z", "ledger": 1}
+    header = json.dumps({"format": manifest.FORMAT, **known})
     digests = [manifest._digest(str(top / line.split("\t")[0])) for line in listing]
-    good = "\n\n".join((header, "\n".join(listing), "\n".join(digests)))
-    other = "\n\n".join((header, "\n".join(listing[1:]), "\n".join(digests[1:])))
+    good = "\n\n".join((header, "\n".join(listing), "\n".join(digests), "{}"))
+    other = "\n\n".join((header, "\n".join(listing[1:]), "\n".join(digests[1:]), "{}"))
     path.write_text(good)
     assert manifest.read(str(path)).heads == ("x",)
     texts, believed = manifests(good, other), []
