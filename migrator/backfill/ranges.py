@@ -113,7 +113,8 @@ class Walk:
         """Return the condition of one batch, which is nobody's row unless `held` holds the range that it is of."""
         between, values = self._between(after, upper)
         first = f"{quoted(self.backfill.relation)}.{quoted(self.holder.columns[0])}"
-        return f"{between} AND {first} <= (SELECT (upper)[1]::{self.holder.types[0]} FROM {held})", values  # noqa: S608
+        bound = f"SELECT (upper)[1]::{self.holder.types[0]} FROM {held}"  # noqa: S608 - quoted names, and our own
+        return f"{between} AND {first} <= ({bound})", values
 
     def exactly(self, keys: list[Key]) -> tuple[str, list[str]]:
         """Return the condition of some rows by their keys."""

@@ -128,6 +128,10 @@ def api():
     server.server_close()
 
 
+# Python 3.11's ast, with which a checkout reads its revisions, is not for several threads: SystemError now and then.
+ONE_AT_A_TIME = threading.Lock()
+
+
 def ended(own, url):
     """Run one pre-deploy on a closed gate; return what it said, and how it ended."""
     given = rollout_settings.read(
@@ -138,7 +142,8 @@ def ended(own, url):
         }
     )  # fmt: skip
     said = []
-    predeploy = Predeploy(own, given, release.of_this_build(COMMIT), Deadline.after(given.deadline_s))
+    with ONE_AT_A_TIME:
+        predeploy = Predeploy(own, given, release.of_this_build(COMMIT), Deadline.after(given.deadline_s))
     predeploy.say = said.append
     try:
         predeploy.run(wait_only=False)
