@@ -74,10 +74,12 @@ bench-backfill: .venv/ready ## Fill a column under load, against one UPDATE (ROW
 .PHONY: bench
 bench: .venv/ready ## Measure beside other tools, and write benchmarks/RESULTS.md (an hour on a quiet machine)
 	@$(PY) -m benchmarks.speed --write
+	@$(PY) benchmarks/backfill.py 5000000
 
 .PHONY: bench-quick
 bench-quick: .venv/ready ## The same in short: nothing to do, a round trip of 20 ms, a fresh database
 	@$(PY) -m benchmarks.speed --quick
+	@$(PY) benchmarks/backfill.py 100000
 
 .PHONY: check
 check: .venv/ready ## Lint, format check and declared layers
