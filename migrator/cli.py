@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import importlib
 import os
 import sys
-import traceback
 
-from migrator import __version__, settings
+from migrator import __version__, answer, settings
 from migrator.backfill import arguments as backfill_arguments
-from migrator.errors import EXIT_BUG, Exhausted, Interrupted, MigratorError, Usage, masked
+from migrator.errors import Usage
 from migrator.rehearsal import arguments as rehearsal_arguments
-from migrator.report import Report, silence_closed_streams
+from migrator.report import Report
 
 VERBS = {
     "upgrade": "apply pending revisions; what the pre-deploy job runs",
@@ -34,9 +32,6 @@ VERBS = {
     "wait": "wait until the database answers",
     "doctor": "print what only the live platform can tell, secrets masked; changes nothing",
 }
-
-
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -174,32 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     report = Report(as_json="--json" in argv or _switch("MIGRATOR_JSON"))
     debug = "--debug" in argv or _switch("MIGRATOR_DEBUG")
-    try:
-        return _run(argv, report)
-    except MigratorError as error:
-        if debug:
-            sys.stderr.write(masked(traceback.format_exc()))
-        return report.error(error)
-    except KeyboardInterrupt:
-        return report.error(Interrupted(2))
-    except SystemExit as error:  # --help and --version of argparse
-        return int(error.code or 0)
-    except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one
-        if debug:
-            sys.stderr.write(masked(traceback.format_exc()))
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _EXHAUSTED:
-            said = getattr(error, "strerror", None) or "no memory left"
-            cure = "give it more open files, memory or disk; what was committed stays, the rest was rolled back"
-            return report.error(Exhausted(f"this machine ran out of what the run needs: {said}", cure))
-        bug = MigratorError(
-            f"{type(error).__name__}: {' '.join(str(error).split())}", "run again with --debug and report it"
-        )
-        bug.word = "bug"
-        bug.code = EXIT_BUG
-        bug.again = "what was committed stays, the rest was rolled back"
-        return report.error(bug)
-    finally:
-        silence_closed_streams()
+    return answer.answered(report, lambda: _run(argv, report), debug=debug)
 
 
 def _run(argv: list[str], report: Report) -> int:

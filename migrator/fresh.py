@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from migrator import (
+    answer,
     connect,
     contract,
     exposure,
@@ -49,6 +49,9 @@ _VERSION_TABLE = (
 _FOUND = "UPDATE migrator.run SET found = %s WHERE id = %s"
 
 
+_OTHERWISE = -1  # no exit code
+
+
 class _OtherThanThought(Exception):
     """The whole way has to look."""
 
@@ -56,17 +59,18 @@ class _OtherThanThought(Exception):
 def upgrade(known: Manifest, run_id: str, place: str) -> int | None:
     """Load the checkpoint and return the exit code; None, with nothing changed, where that is not all to be done."""
     report = Report(verb="upgrade")
-    if os.environ.get("MIGRATOR_APP_SCHEMA"):  # a search path that the checkpoint was not written for
-        return None
-    try:
-        found = _of_these(known, place)
-        chosen = dataclasses.replace(settings.load(), run_id=run_id)
-        with holding.connected(chosen, Report(quiet=True)) as means:
-            return _upgrade(dataclasses.replace(means, tell=report.line), known, found, report)
-    except _OtherThanThought:
-        return None
-    except MigratorError as error:
-        return report.error(error)
+
+    def work() -> int:
+        try:
+            found = _of_these(known, place)
+            chosen = dataclasses.replace(settings.load(), run_id=run_id)
+            with holding.connected(chosen, Report(quiet=True)) as means:
+                return _upgrade(dataclasses.replace(means, tell=report.line), known, found, report)
+        except _OtherThanThought:
+            return _OTHERWISE
+
+    code = answer.answered(report, work)
+    return None if code == _OTHERWISE else code
 
 
 def _of_these(known: Manifest, place: str) -> Checkpoint:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator import plan, surroundings
+from migrator import plan
 from migrator.errors import Usage
+from migrator.rehearsal import git
 
 if TYPE_CHECKING:
     from alembic.script import Script, ScriptDirectory
@@ -55,7 +55,7 @@ def _below(script: ScriptDirectory, target: str) -> set[str]:
 def _in_git(versions: Path, against: str | None) -> tuple[set[str] | None, str]:
     """Return the revisions of the commit where this branch left the other one."""
     for ref in (against,) if against else MAIN_BRANCHES:
-        commit = _git(versions, "merge-base", "HEAD", ref)
+        commit = git.says(versions, "merge-base", "HEAD", ref)
         if commit:
             return _revisions_of(versions, commit), f"not in {ref} ({commit[:12]})"
     if against:
@@ -65,25 +65,8 @@ def _in_git(versions: Path, against: str | None) -> tuple[set[str] | None, str]:
 
 def _revisions_of(versions: Path, commit: str) -> set[str]:
     found = set()
-    names = (_git(versions, "ls-tree", "-r", "--name-only", commit, ".") or "").splitlines()
+    names = (git.says(versions, "ls-tree", "-r", "--name-only", commit, ".") or "").splitlines()
     for name in names:
         if name.endswith(".py"):
-            found |= set(_REVISION.findall(_git(versions, "show", f"{commit}:./{name}") or ""))
+            found |= set(_REVISION.findall(git.says(versions, "show", f"{commit}:./{name}") or ""))
     return found
-
-
-def _git(directory: Path, *arguments: str) -> str:
-    """Return what git says, or '' where it cannot."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-            env=surroundings.without_secrets(),
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -12,6 +12,7 @@ import sys
 import psycopg2
 import pytest
 
+from migrator import fresh
 from migrator.checkpoint import file
 from tests.migrator.rig import until
 from tests.migrator.test_quick import HEAD, Copy
@@ -163,3 +164,14 @@ def test_killed_in_the_middle_nothing_happened(copy, execute):
     code, said, _ = upgrade(copy)
     assert (code, said.startswith(LOADED)) == (0, True)
     assert execute("SELECT outcome FROM migrator.run ORDER BY id") == [("interrupted",), ("done",)]
+
+
+def test_a_bug_on_the_short_way_is_one_line_and_no_traceback(monkeypatch, capsys):
+    def boom(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(fresh, "_of_these", boom)
+    assert fresh.upgrade(None, "", "") == 70
+    said = capsys.readouterr()
+    assert "bug: RuntimeError: boom" in said.err
+    assert "Traceback" not in said.out + said.err

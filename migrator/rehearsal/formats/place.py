@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from functools import cache
 from pathlib import Path
 
-from migrator import surroundings
+from migrator.rehearsal import git
 
 
 @cache
 def _top(directory: Path) -> Path:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--show-toplevel"],
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
-            env=surroundings.without_secrets(),
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return Path.cwd()
-    return Path(done.stdout.strip()) if done.returncode == 0 else Path.cwd()
+    top = git.says(directory, "rev-parse", "--show-toplevel")
+    return Path(top) if top else Path.cwd()
 
 
 def relative(path: str) -> str:
