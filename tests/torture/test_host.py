@@ -177,12 +177,13 @@ def test_a_standby_is_refused_until_it_is_the_primary(top, run, project):
 
 
 @needs_faketime
-@pytest.mark.parametrize("clock", ["-20y", "+70y", "@1970-01-02 00:00:00", "+0 x1000"])
+@pytest.mark.parametrize("clock", ["-20y", "+70y", "@1970-01-02 00:00:00", "+0 x20"])
 def test_a_migrator_whose_clock_is_years_off_does_its_work(clock, spawn, run, project, db):
     project.sql("a1", "CREATE TABLE t (id int)")
     project.outside("b2", "CREATE INDEX CONCURRENTLY ix ON t (id)")
     given = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
-    done = spawn("upgrade", project=project, **given).result(90)
+    # libpq's bound for one connection goes by the clock of the day: on a loaded machine the quick one ends it early.
+    done = spawn("upgrade", project=project, **given, MIGRATOR_WAIT="60s").result(90)
     clear(done, {0})
     converges(run, project, db, ["a1", "b2"])
     assert db.rows("SELECT 1 FROM migrator.step WHERE abs(extract(epoch FROM now() - started)) > 600") == []
