@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -101,6 +102,8 @@ def pytest_configure(config):
     for name in list(os.environ):
         if name not in KEPT and (name in MINE or name.startswith(PREFIXES)):
             del os.environ[name]
+    # A shell's job in the background is deaf to it, and so would be all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_worker(config):
         for name, value in config.workerinput["decided"].items():
             setattr(config, name, value)
