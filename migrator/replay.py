@@ -41,7 +41,7 @@ class Replayed:
 def at(settings: Settings, project: Project, target: str = "head", *, checkpoint: str = NONE) -> Iterator[Replayed]:
     """Bring an empty database on a throw-away server to a revision: by every one in turn, or from a checkpoint."""
     was = project.config.get_main_option("sqlalchemy.url")
-    with shadow.database() as url:
+    with shadow.database(replays=project) as url:
         with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             before = cluster.roles(cursor)
             cursor.execute("SELECT clock_timestamp()")

@@ -1,14 +1,17 @@
 """Shadow: nothing in, the URL of an empty throw-away database out, dropped afterwards.
 
 What the development verbs autogenerate against and rehearse on, so that no database of anybody's is touched: on the
-server named by MIGRATOR_SHADOW_URL, else on an embedded server started for the purpose.
+server named by MIGRATOR_SHADOW_URL, else on an embedded server started for the purpose. Roles are a whole server's: on
+one that was named, those that the revisions made there go with the database, or the next replay would meet them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -23,20 +26,25 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
+    from migrator.environment import Project
+
 VARIABLE = "MIGRATOR_SHADOW_URL"
 PREFIX = "shadow_"
 DEFAULT_PORT = 5432
+_ROLES = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'"
 
 
 @contextlib.contextmanager
-def database(settings_url: str | None = None) -> Iterator[str]:
+def database(settings_url: str | None = None, *, replays: Project | None = None) -> Iterator[str]:
     """Give the URL of an empty database in UTF-8; it is dropped at the end.
 
-    Only databases made here, with a name nothing else has, are ever written to or dropped.
+    Only databases made here, with a name nothing else has, are ever written to or dropped; and roles that came
+    meanwhile, if a revision of the project that is replayed there names them.
     """
     given = settings_url or os.environ.get(VARIABLE)
     if given:
-        with _made_on(_parse(given)) as url:
+        server = _parse(given)
+        with _roles_gone(server, replays) if replays else contextlib.nullcontext(), _made_on(server) as url:
             yield url
         return
     _require_binaries()
@@ -76,8 +84,28 @@ def _made_on(server: URL) -> Iterator[str]:
         _execute(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
-def _execute(server: URL, statement: str, name: str) -> None:
-    """Run a statement about a database from outside of it, and outside of any transaction."""
+@contextlib.contextmanager
+def _roles_gone(server: URL, project: Project) -> Iterator[None]:
+    """Drop the roles that come while the block runs and that the project's revisions name."""
+    before = _execute(server, _ROLES)
+    try:
+        yield
+    except errors.StepFailed as failed:
+        if re.search(r'role ".*" already exists', failed.message):
+            failed.cure = f"drop the role on the server of {VARIABLE}, or name a server without it"
+        raise
+    finally:
+        if came := [name for (name,) in _execute(server, _ROLES) if (name,) not in before]:
+            texts = [Path(item.path).read_text(encoding="utf-8") for item in project.script.walk_revisions()]
+            made = [name for name in came if any(name in text for text in texts)]
+            # Where another database's objects are of it, somebody else uses it too: it stays.
+            with contextlib.suppress(errors.Refused):
+                if made:
+                    _execute(server, f"DROP ROLE {', '.join(['{}'] * len(made))}", *made)
+
+
+def _execute(server: URL, statement: str, *names: str) -> list[tuple[str, ...]]:
+    """Run a statement from outside of any database of ours, and outside of any transaction; return its rows."""
     place = f"{server.host or 'the local socket'}:{server.port or DEFAULT_PORT}"
     try:
         connection = psycopg2.connect(server.render_as_string(hide_password=False), connect_timeout=10)
@@ -92,7 +120,8 @@ def _execute(server: URL, statement: str, name: str) -> None:
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(sql.Identifier(name)))
+            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+            return cursor.fetchall() if cursor.description else []
     except psycopg2.Error as error:
         raise errors.Refused(
             f"no throw-away database on {place}: {_first_line(error)}", f"{VARIABLE} needs a role with CREATEDB"

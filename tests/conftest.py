@@ -8,6 +8,8 @@ whole server's: each of several workers has a server of its own, and one that wa
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -225,11 +227,30 @@ def database(server):
 
 
 @pytest.fixture(scope="session")
-def migrated_template(server):
+def checkpoint(server, pytestconfig):
+    """A checkpoint of this repository's revisions for the server's version, which template databases are loaded from.
+
+    Written by whoever needs it first, of all workers and of all later runs, until what it is made of is another.
+    """
+    made_of = hashlib.sha256(server.describe.encode())
+    for place in sorted(one for name in ("versions", "checkpoint") for one in (ROOT / "migrator" / name).glob("*.py")):
+        made_of.update(place.read_bytes())
+    file = pytestconfig.cache.mkdir("checkpoint") / f"{made_of.hexdigest()[:16]}.sql"
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.is_file():
+            done = run_migrator("checkpoint", "--checkpoint", file, env={"MIGRATOR_SHADOW_URL": server.url})
+            if done.code:
+                pytest.fail(f"migrator checkpoint: exit {done.code}\n{done.out}{done.err}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server, checkpoint):
     """The name of a database at head, which tests clone rather than migrate one each."""
     with server.database() as url:
-        done = run_migrator("upgrade", env={"MIGRATOR_DATABASE_URL": url})
-        if done.code:
+        done = run_migrator("upgrade", "--checkpoint", checkpoint, env={"MIGRATOR_DATABASE_URL": url})
+        if done.code or "loaded from the checkpoint" not in done.out:
             pytest.fail(f"migrator upgrade: exit {done.code}\n{done.out}{done.err}")
         yield make_url(url).database
 

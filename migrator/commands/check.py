@@ -78,7 +78,7 @@ def _drift(settings: Settings, project: Project) -> list[str]:
             for item in compare_metadata(context, context.opts["target_metadata"])
         )
 
-    with shadow.database() as url:
+    with shadow.database(replays=project) as url:
         environment.point(project, url)
         own = dataclasses.replace(settings, database_url=url, app_role="", app_password="", checkpoint="none")
         quiet = Report(quiet=True)

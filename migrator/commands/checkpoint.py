@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from migrator.checkpoint.snapshot import Snapshot
     from migrator.environment import Project
-    from migrator.replay import Replayed
     from migrator.report import Report
     from migrator.settings import Settings
 
@@ -32,9 +31,10 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
         )
     named = settings.checkpoint not in ("", file.NONE)
     place = Path(settings.checkpoint) if named else Path(project.script.dir) / file.NAME
+    # One replay after the other: where they share a server, two at once would meet each other's roles.
     with replay.at(settings, project) as first:
         one = first.snapshot()
-        own = _own_columns(settings, project, first, one)
+    own = _own_columns(settings, project, one)
     made = file.Checkpoint(one.server, first.heads, first.seals, one.sql(own), own)
     partial = place.with_name(place.name + ".partial")
     partial.write_bytes(file.text(made).encode())
@@ -62,7 +62,8 @@ def findings(settings: Settings, project: Project, report: Report) -> list[str]:
         found = file.read(place)
         load.require_same(found, load.here(project.script, found))
         with replay.at(settings, project, found.head) as first:
-            wrong = _unequal(settings, project, place, first.snapshot())
+            one = first.snapshot()
+        wrong = _unequal(settings, project, place, one)
     except Refused as error:
         return [f"{error.message}; {error.cure}"]
     if not wrong:
@@ -70,12 +71,12 @@ def findings(settings: Settings, project: Project, report: Report) -> list[str]:
     return [f"the checkpoint {place.name} leads elsewhere than the revisions: {text}; {file.ANEW}" for text in wrong]
 
 
-def _own_columns(settings: Settings, project: Project, first: Replayed, one: Snapshot) -> tuple[str, ...]:
-    """Replay once more, on a server of its own; return the columns that are each database's own, or raise Refused."""
+def _own_columns(settings: Settings, project: Project, one: Snapshot) -> tuple[str, ...]:
+    """Replay once more; return the columns that are each database's own, or raise Refused."""
     with replay.at(settings, project) as second:
         other = second.snapshot()
-    with snapshot.looking(first.url) as cursor:
-        own = rows.own_columns(one.tables, other.tables, cursor, first.since)
+        with snapshot.looking(second.url) as cursor:
+            own = rows.own_columns(other.tables, one.tables, cursor, second.since)
     if wrong := snapshot.differences(one, other, own):
         raise Refused(f"two replays lead to different databases: {wrong[0]}", WITHOUT, details=tuple(wrong))
     return own

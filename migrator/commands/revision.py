@@ -41,7 +41,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         raise Refused(f"there are {len(heads)} heads: {', '.join(heads)}", "join them first: migrator revision --merge")
     if refreshed:
         report.line(f"refreshed  {refreshed}")
-    with shadow.database() as url:
+    with shadow.database(replays=project) as url:
         paths = _written(project, settings, message, url, autogenerate=not arguments.empty)
         _show(report, project, paths)
         errors = 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import subprocess
 
 import psycopg2
 import pytest
 from sqlalchemy import make_url
 
-from migrator import binaries, environment, replay
+from migrator import binaries, environment, replay, shadow
 from migrator import settings as given
 from migrator.checkpoint import dump
 
@@ -163,6 +164,47 @@ def test_a_password_has_no_place_in_it(project, run):
     done = run("checkpoint", project=project)
     assert (done.code, "gives role checkpoint_secret a password" in done.last) == (1, True)
     assert "hunter2" not in done.text
+
+
+def test_replays_on_one_server_take_back_the_roles_they_made(project, run, shadowed, server, db):
+    mark = secrets.token_hex(4)
+    project.sql("a1", f"CREATE ROLE ours_{mark}", f"CREATE ROLE reader_{mark} IN ROLE ours_{mark}")
+    project.sql("b2", "CREATE TABLE t ()", f"GRANT SELECT ON t TO reader_{mark}")
+    done = run("checkpoint", project=project, **shadowed)
+    assert done.code == 0, done.text
+    text = project.env_py.with_name("checkpoint.sql").read_text()
+    assert f'CREATE ROLE "reader_{mark}"' in text
+    assert f'GRANT "ours_{mark}" TO "reader_{mark}"' in text
+    assert run("check", project=project, url="", **shadowed).code == 0
+    assert db.one("SELECT count(*) FROM pg_roles WHERE rolname LIKE %s", f"%{mark}") == 0
+
+
+def test_a_role_that_was_there_or_is_somebody_elses_stays(project, run, shadowed, server, db):
+    mark = secrets.token_hex(4)
+    make = "DO $$ BEGIN CREATE ROLE {}; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    project.sql("a1", make.format(f"was_{mark}"), make.format(f"came_{mark}"))
+    db.rows(f"CREATE ROLE was_{mark}")
+    settings = given.load(env={"MIGRATOR_CONFIG": str(project.ini)})
+    with shadow.database(server.url, replays=environment.load(settings)):
+        db.rows(f"CREATE ROLE came_{mark}; CREATE ROLE else_{mark}")
+    try:
+        left = db.rows("SELECT rolname FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", f"%{mark}")
+        assert left == [(f"else_{mark}",), (f"was_{mark}",)]
+    finally:
+        db.rows(f"DROP ROLE was_{mark}, else_{mark}")
+
+
+def test_a_role_that_is_on_the_server_already_is_said_to_be(project, run, shadowed, db):
+    mark = secrets.token_hex(4)
+    project.sql("a1", f"CREATE ROLE used_{mark}")
+    db.rows(f"CREATE ROLE used_{mark}")
+    try:
+        done = run("checkpoint", project=project, **shadowed)
+        assert done.code == 4
+        assert f'role "used_{mark}" already exists' in done.last
+        assert "drop the role on the server of MIGRATOR_SHADOW_URL, or name a server without it" in done.last
+    finally:
+        db.rows(f"DROP ROLE used_{mark}")
 
 
 def test_several_heads_are_refused(project, run, shadowed):

@@ -100,12 +100,12 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def migrated_for_an_app(server):
+def migrated_for_an_app(server, checkpoint):
     """The name of a database at head, and of the app's role that has its rights on it."""
     role = f"app_{secrets.token_hex(4)}"
     with server.database() as url:
-        done = run_migrator("upgrade", env=migrator_env(url, role))
-        if done.code:
+        done = run_migrator("upgrade", "--checkpoint", checkpoint, env=migrator_env(url, role))
+        if done.code or "loaded from the checkpoint" not in done.out:
             pytest.fail(done.out + done.err)
         yield make_url(url).database, role
     server.execute("DROP ROLE {}", role)

@@ -33,11 +33,11 @@ def place(server):
 
 
 @pytest.fixture(scope="session")
-def migrated_once(server, first):
+def migrated_once(server, first, checkpoint):
     """A database of release 1, which was recorded so long ago that its rollout is over; tests clone it."""
     with places.made(server.url, retention=LONG) as made:
-        done = first.migrator(made, "upgrade")
-        assert done.code == 0, done.out + done.err
+        done = first.migrator(made, "upgrade", "--checkpoint", str(checkpoint))
+        assert (done.code, "loaded from the checkpoint" in done.out) == (0, True), done.out + done.err
         made.rows("UPDATE migrator.release SET recorded = recorded - interval '1 day'")
         yield made
 
