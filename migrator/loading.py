@@ -56,6 +56,7 @@ def _wanted(means: Means, project: Project, pending: list[Step]) -> Checkpoint |
         means.tell(f"unused     the checkpoint: {why}")
         return None
     load.require_same(found, load.here(project.script, found))
+    load.require_heads(project.script, found)
     # An upgrade to an earlier target has nothing of a checkpoint that goes further.
     return found if set(found.seals) <= {step.revision for step in pending} else None
 

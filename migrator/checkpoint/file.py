@@ -6,6 +6,7 @@ Imports next to nothing: an upgrade of an empty database reads it before anythin
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ _HEAD = """\
 """
 _SEALS = "\n-- The revisions it stands for, and the columns whose values each database gets of its own.\n"
 _NOTE = re.compile(r"-- (\w+) (.*)")
+_SERVER = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def path(given: str, beside: Path) -> Path | None:
 
     if given == NONE:
         return None
-    if given and not Path(given).is_file():
+    if given and not os.path.isfile(given):  # noqa: PTH113 - pathlib's raises for a name that is too long
         raise Usage(f"no checkpoint at {given}", "give the path of a file that `migrator checkpoint` wrote, or none")
     chosen = Path(given) if given else beside / NAME
     return chosen if chosen.is_file() else None
@@ -88,7 +90,8 @@ def _parsed(written: str) -> Checkpoint | None:
     sql, _, tail = rest.rpartition(_SEALS)
     notes = dict(_NOTE.findall(head))
     if notes.get("format") != str(FORMAT):
-        raise Refused(f"the checkpoint is of format {notes.get('format')}, which this migrator does not know", ANEW)
+        said = notes.get("format", "")[:20]
+        raise Refused(f"the checkpoint is of format {said!r}, which this migrator does not know", ANEW)
     seals, own = {}, []
     for kind, value in _NOTE.findall(tail):
         if kind == "seal":
@@ -96,9 +99,11 @@ def _parsed(written: str) -> Checkpoint | None:
             seals[revision] = seal
         else:
             own.append(value)
-    if not seals:
+    heads, server = tuple(notes.get("heads", "").split()), notes.get("server", "")
+    whole = bool(_SERVER.fullmatch(server) and seals and all(seals)) and len(set(heads)) == len(heads)
+    if not whole or not set(heads) <= set(seals) or list(seals)[-1] not in heads:
         return None
-    return Checkpoint(int(notes["server"]), tuple(notes["heads"].split()), seals, sql, tuple(own), digest)
+    return Checkpoint(int(server), heads, seals, sql, tuple(own), digest)
 
 
 def _digest(rest: str) -> str:

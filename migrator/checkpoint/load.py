@@ -44,6 +44,7 @@ _IS_EMPTY = (
     "(SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database "
     "WHERE datname = current_database()), (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
 )
+_STAYS = "; what it did before that may stay"
 NEVER_STEPPED = "SELECT to_regclass('migrator.step') IS NULL OR NOT EXISTS (SELECT FROM migrator.step)"
 _STEPS = f"""
 INSERT INTO migrator.step (run, revision, direction, state, seal, message, started, finished)
@@ -95,9 +96,22 @@ def here(script: Any, found: Checkpoint) -> dict[str, str]:
     return {step.revision: step.seal for step in steps}
 
 
+def require_heads(script: Any, found: Checkpoint) -> None:
+    """Raise Refused unless its heads, which go into the version table, are those that its revisions lead to."""
+    below = {name for one in found.seals for name in script.get_revision(one)._versioned_down_revisions}  # noqa: SLF001
+    if set(found.heads) != set(found.seals) - below:
+        raise Refused(f"the checkpoint's revisions do not lead to {', '.join(found.heads)}", ANEW)
+
+
 def into(cursor: Any, found: Checkpoint, run: int) -> None:
-    """Run it, and write into the ledger what it stands for."""
-    cursor.execute(found.sql)  # no parameters: percent signs are themselves
+    """Run it, and write into the ledger what it stands for; StepFailed if that is in another transaction by then."""
+    cursor.execute("SELECT txid_current()")
+    begun = cursor.fetchone()
+    if found.sql.strip():  # revisions may have nothing to leave
+        cursor.execute(found.sql)  # no parameters: percent signs are themselves
+    cursor.execute("SELECT txid_current()")
+    if cursor.fetchone() != begun:
+        raise StepFailed(f"the checkpoint ends its transaction by itself{_STAYS}", ANEW)
     message = f"loaded from the checkpoint {found.digest[:19]}"
     cursor.execute(
         _STEPS,
@@ -122,15 +136,16 @@ def errors(means: Means, found: Checkpoint, is_lost: Callable[[], bool]) -> Iter
         original = getattr(error, "orig", error)
         if isinstance(error, MigratorError) or not hasattr(original, "pgcode"):
             raise
-        raise _failed(original, found) from error
+        raise _failed(original, found, is_empty(means.control.rows)[0]) from error
 
 
-def _failed(error: Any, found: Checkpoint) -> StepFailed:
+def _failed(error: Any, found: Checkpoint, empty: bool) -> StepFailed:
     diag = error.diag
     place = int(diag.statement_position or 0)
     text = found.sql[found.sql.rfind("\n", 0, place) + 1 :].partition("\n")[0][:120] if place else ""
     return StepFailed(
-        f"the checkpoint cannot be loaded: {diag.message_primary or ' '.join(str(error).split())}; nothing was kept",
+        f"the checkpoint cannot be loaded: {diag.message_primary or ' '.join(str(error).split())}"
+        f"{'; nothing was kept' if empty else _STAYS}",
         "`migrator check` tries it on a throw-away server; --checkpoint none applies every revision in turn",
         details=(f"at: {text}",) if text else (),
     )

@@ -1,12 +1,18 @@
 """How many distinct inputs the corpora of nonsense hold: `pytest tests/torture/test_nonsense_count.py -s` prints it."""
 
 from migrator import settings
+from migrator.checkpoint import file
 from tests.torture import test_nonsense as files
 from tests.torture import test_nonsense_inside as inside
 from tests.torture import test_nonsense_outside as outside
+from tests.torture.corpora import checkpoints
+
+SQL = "CREATE TABLE public.t (\n    id integer NOT NULL,\n    name text\n);\n\nINSERT INTO public.t VALUES (1, 'one');"
+SEALS = {"a1": "ast1:" + "0" * 64, "b2": "ast1:" + "1" * 64}
 
 
 def counted():
+    good = file.text(file.Checkpoint(18, ("b2",), SEALS, SQL))
     durations = [option.name for option in settings.OPTIONS if option.kind == "duration"]
     kinds = {
         "revision files": files.files(),
@@ -22,6 +28,12 @@ def counted():
         "manifests": inside.manifests(
             '{"format": 1, "written": 1, "heads": ["x"], "seals": ""}\n\n' + "a\n" * 99 + "\n\n" + "b", "x"
         ),
+        "checkpoints": [
+            *checkpoints.edited(good),
+            *checkpoints.raw(good),
+            *checkpoints.wrong_heads(good),
+            *checkpoints.wrong_sql(good),
+        ],
         "answers of the platform's API": outside.ANSWERS,
         "requests to the app": outside.REQUESTS,
     }
