@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migrator import connect, lock
+from migrator.catalog import prepared
 from migrator.errors import Refused
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 # What a revision may leave behind in the session, and the next one must not meet.
 _STATE = "SELECT current_setting('search_path'), current_setting('role')"
-_SET_HERE = "SELECT name, setting, reset_val FROM pg_catalog.pg_settings WHERE source = 'session'"
+_SET_HERE = "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'"
 _RESTORE = (
     "SELECT set_config('role', :role, false), set_config('search_path', :search_path, false)"
     ", set_config('lock_timeout', :lock, true), set_config('statement_timeout', :statement, true)"
@@ -25,18 +26,9 @@ _NUMBER = "txid_current()"
 
 
 _BEGIN = f"{_RESTORE}, {_NUMBER}, ({lock.STILL_HELD})"
-_LIMIT = f"{_RESTORE}, {_NUMBER}"
-# One statement, because each revision pays for it. The role comes first: only it may take back what it has SET.
-_TAKE_BACK = """
-WITH role AS MATERIALIZED (
-  SELECT set_config('role', :role, false) AS name, set_config('search_path', :search_path, false)),
-was (name, value) AS (SELECT * FROM unnest(CAST(:names AS text[]), CAST(:settings AS text[]))),
-other AS MATERIALIZED (
-  SELECT name, coalesce(was.value, reset_val) AS value FROM pg_catalog.pg_settings LEFT JOIN was USING (name)
-   WHERE setting IS DISTINCT FROM coalesce(was.value, reset_val) AND (source = 'session' OR was.value IS NOT NULL)
-     AND name NOT IN ('search_path', 'lock_timeout', 'statement_timeout'))
-SELECT CASE WHEN role.name IS NOT NULL AND other.name IS NOT NULL THEN set_config(other.name, other.value, false) END
-  FROM role LEFT JOIN other ON true"""
+_LIMIT = f"{_RESTORE}, {_NUMBER}, {prepared.THERE}"
+# One message, because each revision pays for it. Set as who connected, who may have given the rights away since.
+_TAKE_BACK = "SET ROLE NONE; RESET ALL; SELECT "  # and what env.py has set, the role last
 
 
 class Session:
@@ -53,7 +45,10 @@ class Session:
             connection.exec_driver_sql(statement)
         self.pid = require_same_database(connection, control)
         self._search_path, self._role = connection.exec_driver_sql(_STATE).one()
-        self._as_it_was = {name: setting for name, setting, _ in connection.exec_driver_sql(_SET_HERE)}
+        mine = {name: setting for name, setting in connection.exec_driver_sql(_SET_HERE) if name != "role"}
+        mine |= {"search_path": self._search_path, "role": self._role}
+        self._as_it_was = [text for item in mine.items() for text in item]
+        self._take_back = _TAKE_BACK + ", ".join(["set_config(%s, %s, false)"] * len(mine))
         connection.commit()
         if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
             raise Refused(
@@ -68,14 +63,10 @@ class Session:
         driver = connection.connection.dbapi_connection
         driver.autocommit = True  # no BEGIN and no COMMIT, which are round trips of their own
         try:
-            scalar(
-                connection, _TAKE_BACK, role=self._role, search_path=self._search_path,
-                names=list(self._as_it_was), settings=list(self._as_it_was.values()),
-            )  # fmt: skip
-            connection.commit()
+            with driver.cursor() as cursor:
+                cursor.execute(self._take_back, self._as_it_was)
         finally:
             if not self.is_lost:
-                connection.rollback()
                 driver.autocommit = False
 
     def begin(self, lock_ms: int, statement_ms: int) -> None:
@@ -89,7 +80,9 @@ class Session:
 
     def limit(self, lock_ms: int, statement_ms: int) -> bool:
         """Set search path, role and a try's limits for the transaction that runs; tell whether it is still the same."""
-        was, self._transaction = self._transaction, self._set(_LIMIT, lock_ms, statement_ms)[-1]
+        was = self._transaction
+        *_, self._transaction, there = self._set(_LIMIT, lock_ms, statement_ms)
+        prepared.note(self.context.connection, there)
         return bool(was == self._transaction)
 
     @property

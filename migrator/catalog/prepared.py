@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # Without the setting the first five executions are planned anew. The transaction's end takes it back.
-_THERE = (
-    "SET LOCAL plan_cache_mode = force_generic_plan; "
-    "SELECT name FROM pg_prepared_statements WHERE starts_with(name, 'lockstep_')"
-)
+_GENERIC = "SET LOCAL plan_cache_mode = force_generic_plan; "
+# The names of those that are there: for a statement that is sent anyway, before `note`.
+THERE = "ARRAY(SELECT name::text FROM pg_prepared_statements WHERE starts_with(name, 'lockstep_'))"
+_NOTED = "migrator.prepared"
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,31 @@ class Statement:
     def ask(self, connection: Connection, *arguments: Any) -> list[Any]:
         """Return its rows; it has to be prepared."""
         values = {f"a{number}": value for number, value in enumerate(arguments)}
-        return rows(connection, f"EXECUTE {self.name} ({', '.join(f'%({name})s' for name in values)})", values)
+        return rows(connection, f"{_GENERIC}EXECUTE {self.name} ({', '.join(f'%({name})s' for name in values)})", values)
+
+
+def note(connection: Connection, there: Iterable[str]) -> None:
+    """Tell the next `prepare` on this connection what is there: it need not ask."""
+    connection.info[_NOTED] = frozenset(there)
 
 
 def prepare(connection: Connection, *statements: Statement) -> None:
-    """Prepare them for this transaction, those that are not: a revision may have said DISCARD ALL."""
-    there = {name for (name,) in rows(connection, _THERE)}
+    """Prepare those that are not there, for the rest of the session: a revision may have said DEALLOCATE ALL."""
+    there = connection.info.pop(_NOTED, None)
+    if there is None:
+        [(there,)] = rows(connection, f"SELECT {THERE}")
     for one in statements:
         if one.name not in there:
             rows(connection, f"PREPARE {one.name} ({', '.join(one.types)}) AS {one.text}")
 
 
 def rows(connection: Connection, statement: str, parameters: dict[str, Any] | None = None) -> list[Any]:
-    """Ask straight through the driver: thousands of Row objects would cost more than the query."""
-    cursor = connection.exec_driver_sql(statement, parameters or {}).cursor
-    return cursor.fetchall() if cursor is not None and cursor.description else []
+    """Ask the driver itself, in the connection's transaction: SQLAlchemy's part would cost more than most answers."""
+    if not connection.in_transaction():
+        connection.begin()
+    with connection.connection.cursor() as cursor:
+        cursor.execute(statement, parameters or {})
+        return cursor.fetchall() if cursor.description else []
 
 
 def array(numbers: Iterable[int]) -> str:

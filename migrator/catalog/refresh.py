@@ -1,7 +1,8 @@
 """Refresh: a snapshot taken before and a connection in, the same as a new one out, for the price of what was changed.
 
-What a release's names mean is looked up anew. Only relations whose stamp is another are read again, and those that
-depend on more than their stamp tells. Where anything was changed that all depend on, all is read again.
+What a release's names mean is looked up anew where it may be something else. Only relations whose stamp is another
+are read again, and those that depend on more than their stamp tells. Where anything was changed that all depend on,
+all is read again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Known:
     catalog: Catalog
     names: tuple[Name, ...] | None
     app_role: str | None
+    meant: Meant
     parts: Parts
     stamps: Stamps | None
 
@@ -48,11 +50,11 @@ def know(connection: Connection, names: Iterable[Name] | None = None, *, app_rol
     if follow:
         _prepare(connection, names)
         query.prepared_content(_version(connection)).ask(connection, "{}", None)
-    meant = reading.look_up(connection, names, app_role, again=follow)
     # Before the rest: what somebody changes meanwhile is read again by the next refresh.
-    taken = stamps.take(connection, meant.role, ()) if follow else None
+    taken = stamps.take(connection, ()) if follow else None
+    meant = reading.look_up(connection, names, app_role, again=follow)
     parts = reading.about(connection, meant.oids, meant, {})
-    return Known(reading.shown(meant, parts, app_role), names, app_role, parts, taken)
+    return Known(reading.shown(meant, parts, app_role), names, app_role, meant, parts, taken)
 
 
 def refresh(connection: Connection, known: Known) -> Known:
@@ -60,13 +62,15 @@ def refresh(connection: Connection, known: Known) -> Known:
     if known.stamps is None:
         return know(connection, known.names, app_role=known.app_role)
     _prepare(connection, known.names)
-    meant = reading.look_up(connection, known.names, known.app_role, again=True)
-    now = stamps.take(connection, meant.role, known.parts.spelled)
-    if now.ground != known.stamps.ground or now.spelled != known.parts.spelled:
+    now, before = stamps.take(connection, known.parts.spelled), known.stamps
+    meant = known.meant
+    if (now.ground, now.names, now.views) != (before.ground, before.names, before.views):
+        meant = reading.look_up(connection, known.names, known.app_role, again=True)
+    if now.ground != before.ground or meant.role != known.meant.role or now.spelled != known.parts.spelled:
         parts = reading.about(connection, meant.oids, meant, {})
     else:
         parts = _parts(connection, known, meant, now)
-    return replace(known, catalog=reading.shown(meant, parts, known.app_role), parts=parts, stamps=now)
+    return replace(known, catalog=reading.shown(meant, parts, known.app_role), meant=meant, parts=parts, stamps=now)
 
 
 def _prepare(connection: Connection, names: tuple[Name, ...] | None) -> None:

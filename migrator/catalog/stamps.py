@@ -32,6 +32,15 @@ UNION ALL SELECT {stamp} FROM pg_enum
 UNION ALL SELECT {stamp} FROM pg_constraint WHERE contypid <> 0
 UNION ALL SELECT hashtextextended(current_schemas(true)::text, 0)"""
 
+# What a name means, beside the ground. An index hides a table of its name, if its schema is searched before; the
+# first to be searched is always pg_catalog.
+_NAMES = """
+SELECT hash_record_extended(ROW(oid, relname, relnamespace, relkind, relowner, relispartition), 0) AS stamp
+  FROM pg_class
+  WHERE oid >= 16384 AND relkind <> 't' AND (relkind NOT IN ('i', 'I') OR cardinality(current_schemas(true)) > 2)
+UNION ALL SELECT {stamp} FROM pg_depend
+  WHERE classid = 'pg_class'::regclass AND objid >= 16384 AND deptype IN ('e', 'i')"""
+
 # What makes a view take writes or not, however deep beneath it.
 _VIEWS = """
 SELECT {stamp} AS stamp FROM pg_rewrite WHERE ev_class >= 16384
@@ -61,12 +70,15 @@ _QUERY = """
 WITH kept AS MATERIALIZED (
   SELECT oid, relkind, {stamp} AS stamp FROM pg_class WHERE oid >= 16384 AND relkind NOT IN ('i', 'I', 't'))
 SELECT 'ground', NULL::oid, NULL::int, bit_xor(stamp), NULL::text FROM ({ground}) g
+UNION ALL SELECT 'names', NULL, NULL, bit_xor(stamp), NULL FROM ({names}) n
 UNION ALL SELECT 'views', NULL, NULL, bit_xor(stamp), NULL FROM ({views}) v
 UNION ALL SELECT 'relation', relation, NULL, bit_xor(stamp), NULL FROM ({relations}) r GROUP BY relation
 UNION ALL SELECT 'spelling', t, m, NULL, format_type(t, m) FROM unnest($1, $2) AS w (t, m)"""
 _STAMP = "hash_record_extended(ROW(tableoid, xmin, ctid), 0)"
 _TEXT = _QUERY
-for _name, _part in (("ground", _GROUND), ("views", _VIEWS), ("relations", _RELATIONS), ("stamp", _STAMP)):
+for _name, _part in (
+    ("ground", _GROUND), ("names", _NAMES), ("views", _VIEWS), ("relations", _RELATIONS), ("stamp", _STAMP)
+):  # fmt: skip
     _TEXT = _TEXT.replace(f"{{{_name}}}", _part)
 PREPARED = prepared.Statement("lockstep_stamps", ("oid[]", "int[]"), _TEXT)
 
@@ -75,13 +87,14 @@ PREPARED = prepared.Statement("lockstep_stamps", ("oid[]", "int[]"), _TEXT)
 class Stamps:
     """The stamps as they are; `spelled` are the types that were asked for, by oid and modifier."""
 
-    ground: tuple[int, int | None]
+    ground: int
+    names: int
     views: int
     relations: Mapping[int, int]
     spelled: Mapping[tuple[int, int], str]
 
 
-def take(connection: Connection, role: int | None, types: Iterable[tuple[int, int]]) -> Stamps:
+def take(connection: Connection, types: Iterable[tuple[int, int]]) -> Stamps:
     """Return the stamps of everything as it stands, and how these types are spelled."""
     pairs = list(types)
     single: dict[str, int] = {}
@@ -95,4 +108,4 @@ def take(connection: Connection, role: int | None, types: Iterable[tuple[int, in
             spelled[oid, modifier] = text
         else:
             single[section] = stamp or 0
-    return Stamps((single["ground"], role), single["views"], relations, spelled)
+    return Stamps(single["ground"], single["names"], single["views"], relations, spelled)

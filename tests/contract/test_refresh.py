@@ -86,6 +86,7 @@ CHANGES = {
     "drop view": ("DROP VIEW seen CASCADE", set()),
     "beneath views": ("ALTER TABLE users ALTER email SET DEFAULT '?'", {"users"}),
     "beneath views, required": ("ALTER TABLE users ALTER mood SET NOT NULL", {"users"}),
+    "taken into an extension": ("ALTER EXTENSION plpgsql ADD TABLE apart", set()),
     "refresh view": ("REFRESH MATERIALIZED VIEW kept", None),
     "done and undone": ("ALTER TABLE apart ADD more integer; ALTER TABLE apart DROP more", {"apart"}),
     # From here on everything is read again.
@@ -193,6 +194,18 @@ def test_a_snapshot_of_what_was_rolled_back_is_refreshed_too(connection):
     savepoint.rollback()
     execute(connection, CHANGES["add column"][0])
     compare(connection, rolled_back)
+
+
+@pytest.mark.parametrize("path", ["public", "side, public"])
+def test_an_index_that_hides_a_table_of_its_name_is_seen(connection, path):
+    execute(connection, "CREATE TEMP TABLE passing (id integer)", "CREATE TABLE side.there (id integer)")
+    execute(connection, f"SET LOCAL search_path = {path}")
+    known = catalog.know(connection, app_role="app_role")
+    execute(connection, "CREATE INDEX apart ON side.there (id)" if "side" in path else "CREATE INDEX apart ON passing (id)")
+    known = compare(connection, known)
+    assert (None, "apart") not in known.catalog.relations
+    execute(connection, f"DROP INDEX {'side' if 'side' in path else 'pg_temp'}.apart")
+    compare(connection, known)
 
 
 def test_what_somebody_else_commits_is_seen(server):
