@@ -131,8 +131,12 @@ class _Plain:
     """A driver's connection as the stages ask one of SQLAlchemy's."""
 
     def __init__(self, raw: Any) -> None:
-        self.raw = raw
+        self.raw = self.connection = raw
+        self.info: dict[str, Any] = {}
         self.dialect = SimpleNamespace(server_version_info=divmod(raw.server_version, 10000))
+
+    def in_transaction(self) -> bool:
+        return True  # the driver begins one with the first statement
 
     def exec_driver_sql(self, sql: str, parameters: dict[str, Any] | None = None) -> Any:
         cursor = self.raw.cursor()
