@@ -6,6 +6,8 @@ The same code as `python -m migrator`, without the half second that the imports 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import signal
@@ -15,18 +17,22 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# All that a run of any kind imports.
+LOADED = (
+    "alembic.command", "pgparse", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras",
+    "encodings.idna", "migrator.run", "migrator.fresh", "migrator.contract.load", "migrator.contract.derived",
+    "migrator.commands.upgrade", "migrator.commands.downgrade", "migrator.commands.backfill",
+)  # fmt: skip
 
 
 def serve():
     """Answer each line of stdin, {argv, env, out, err}, with the child's pid, and then with how it ended."""
-    import alembic.command  # noqa: F401, PLC0415 - loaded once, here
-    import pgparse  # noqa: F401, PLC0415
-    import sqlalchemy.dialects.postgresql.psycopg2  # noqa: F401, PLC0415
+    for name in LOADED:
+        importlib.import_module(name)
+    from migrator import quick as entry  # noqa: PLC0415
 
-    import migrator.commands.upgrade  # noqa: F401, PLC0415
-    from migrator import __main__ as entry  # noqa: PLC0415
-    from migrator import run  # noqa: F401, PLC0415
-
+    gc.collect()
+    gc.freeze()  # a child that looks for garbage would write into every page, and have a copy of each
     for line in sys.stdin:
         asked = json.loads(line)
         pid = os.fork()

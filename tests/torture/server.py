@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import itertools
 import secrets
 import shutil
@@ -14,17 +17,30 @@ from pathlib import Path
 import psycopg2
 
 from migrator import embedded, leash
+from tests.conftest import memory
 
-# Commits have to be on disk when the server is killed; a machine that loses power is not what is tried here.
-SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "200"}
+# Commits have to be with the system when the server is killed; a machine that loses power is not what is tried here.
+SETTINGS = {
+    "fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "200", "jit": "off",
+    "shared_buffers": "32MB", "wal_level": "minimal", "max_wal_senders": "0",
+}  # fmt: skip
 OWNER, OWNER_PASSWORD = "migrator", "s3cret-of-the-owner"
+
+
+def _verifier(password):
+    """Return what the server keeps of a password, of one round: 4,096 of them are most of what it takes to connect."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    parts = (base64.b64encode(part).decode() for part in (salt, stored, hmac.digest(salted, b"Server Key", "sha256")))
+    return "SCRAM-SHA-256$1:{}${}:{}".format(*parts)
 
 
 class Server:
     """A server of one worker; `close` stops it and removes its files."""
 
     def __init__(self):
-        self._top = Path(tempfile.mkdtemp(prefix="torture-")).resolve()
+        self._top = Path(tempfile.mkdtemp(prefix="torture-", dir=memory())).resolve()
         self._top.chmod(0o711)
         self._password = secrets.token_urlsafe(16)
         self._leash = contextlib.ExitStack()
@@ -32,7 +48,8 @@ class Server:
         self._look = None
         self.port = None
         self._start()
-        self.rows(f"CREATE ROLE {OWNER} LOGIN CREATEDB CREATEROLE PASSWORD '{OWNER_PASSWORD}'")
+        self.rows(f"CREATE ROLE {OWNER} LOGIN CREATEDB CREATEROLE PASSWORD '{_verifier(OWNER_PASSWORD)}'")
+        self.rows(f"ALTER ROLE {embedded.SUPERUSER} PASSWORD '{_verifier(self._password)}'")
 
     def _start(self):
         self.running = embedded.start(self._top / "data", password=self._password, port=self.port, settings=SETTINGS)
