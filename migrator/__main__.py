@@ -1,9 +1,22 @@
-"""`python -m migrator`: the command line as a module."""
+"""`python -m migrator`, and what the image's `migrator` runs: the command line as a process."""
 
 import os
 import sys
 
-from migrator.quick import main
+from migrator import quick
+
+
+def run() -> None:
+    """Run the command line of this process, and end it with the exit code."""
+    stand_in()
+    code = quick.answer(sys.argv[1:])
+    if code is None:
+        if sys.flags.no_site:  # the image starts without: what revisions may rely on is loaded for those who run them
+            import site  # noqa: PLC0415
+
+            site.main()
+        sys.exit(quick.whole(sys.argv[1:]))
+    leave(code)
 
 
 def stand_in() -> None:
@@ -17,6 +30,15 @@ def stand_in() -> None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+def leave(code: int) -> None:
+    """End the process; where nothing waits for its end, without taking the interpreter apart: which takes long."""
+    import atexit  # noqa: PLC0415 - built in
+
+    # The quick answer was written out and its connection closed; a load or another tool may have left more.
+    if code == 0 and "threading" not in sys.modules and not atexit._ncallbacks():  # noqa: SLF001
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    stand_in()
-    sys.exit(main())
+    run()

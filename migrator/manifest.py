@@ -5,15 +5,16 @@ revision file has to be loaded to see that all of them are applied. It is believ
 are those of the files, or their bytes are. Imports next to nothing: see `migrator.quick`.
 """
 
-import json
 import os
 import sys
 
 TYPE_CHECKING = False  # importing `typing` for it would cost as much as reading two thousand files' times
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from migrator.environment import Project
 
-FORMAT = 2
+FORMAT = 3
 ST_SIZE, ST_MTIME = 6, 8  # places in os.stat_result, whole numbers; the `stat` module has the same names
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs milliseconds
 PATH = os.path.join(HERE, "versions.manifest")  # noqa: PTH118
@@ -36,12 +37,21 @@ def read(path: str = PATH) -> Manifest | None:
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             head, listing, digests, contract = file.read().split("\n\n")
-        header = json.loads(head)
-        if header["format"] != FORMAT or not _is_of_these(os.path.dirname(path), header["written"], listing, digests):  # noqa: PTH120
+        header = dict(line.split(" ", 1) for line in head.split("\n"))
+        top, written = os.path.dirname(path), int(header["written"])  # noqa: PTH120
+        if header["format"] != str(FORMAT) or not _is_of_these(top, written, listing, digests):
             return None
-        return Manifest(tuple(header["heads"]), header["seals"], header["models"], header["ledger"], contract)
-    except (OSError, ValueError, KeyError, TypeError):
+        heads = tuple(header["heads"].split("\t"))
+        return Manifest(heads, header["seals"], header["models"], int(header["ledger"]), contract)
+    except (OSError, ValueError, KeyError):
         return None
+
+
+def head_of(written: int, heads: "Iterable[str]", seals: str, models: str, ledger: int) -> str:
+    """Return the first part of a manifest: lines, because to load `json` costs more than all else here."""
+    known = {"format": FORMAT, "written": written, "heads": "\t".join(heads), "seals": seals, "models": models,
+             "ledger": ledger}  # fmt: skip
+    return "\n".join(f"{word} {value}" for word, value in known.items())
 
 
 def has_checkpoint() -> bool:
@@ -122,11 +132,10 @@ def write(project: "Project", path: str = PATH) -> bool:
     digests = [_digest(os.path.join(top, line.split("\t")[0])) for line in listing]  # noqa: PTH118
     script = type(project.script).from_config(project.config)  # loaded after they were listed, not before
     seals = {item.revision: seal.of_file(Path(item.path)) for item in script.walk_revisions()}
-    header = {"format": FORMAT, "written": written, "heads": sorted(script.get_heads()),
-              "seals": digest_of(seals), "models": models, "ledger": len(ledger.UPGRADES)}  # fmt: skip
+    head = head_of(written, sorted(script.get_heads()), digest_of(seals), models, len(ledger.UPGRADES))
     partial = f"{path}.partial"
     with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write("\n\n".join((json.dumps(header), "\n".join(listing), "\n".join(digests), _contract(project))))
+        file.write("\n\n".join((head, "\n".join(listing), "\n".join(digests), _contract(project))))
     os.replace(partial, path)  # noqa: PTH105
     return True
 
@@ -161,6 +170,7 @@ def _is_laid_out_so(project: "Project", top: str) -> bool:
         and os.path.realpath(config.config_file_name) == os.path.realpath(f"{top}/alembic.ini")
         and os.path.realpath(str(project.models)) == os.path.realpath(f"{top}/models.py")
         and all("\n" not in name and "\t" not in name for name in os.listdir(f"{top}/{VERSIONS}"))  # noqa: PTH208
+        and all("\n" not in head and "\t" not in head for head in script.get_heads())
     )
 
 

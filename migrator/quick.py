@@ -1,32 +1,28 @@
 """Quick: the command line in; if it is an upgrade with nothing to do, that answer out, else the whole command line.
 
-Most deploys have nothing to migrate. For them this module imports psycopg2 and little else, and asks one question,
-which at the same time writes the run into the ledger. Whatever is not exactly as the last run left it, down to a
+Most deploys have nothing to migrate. For them this module imports the core of psycopg2 and next to nothing else (no
+`re`, `json`, `signal` or `socket`: each costs milliseconds), and asks one question, which at the same time writes the
+run into the ledger. Whatever is not exactly as the last run left it, down to a
 variable not known here, goes the whole way, which asks everything again: this path can only be faster, not laxer.
 """
 
+import _signal  # what `signal` is made of, without the `enum` around it
 import os
-import re
-import signal
-import socket
 import sys
 
-from migrator import __version__, manifest, state
+from migrator import __version__, driver, manifest, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import psycopg2
+    from psycopg2.extensions import connection as Connection  # noqa: N812
 
     from migrator.manifest import Manifest
 
-CONNECT_TIMEOUT_S = 2  # a database that does not answer is waited for on the whole way
-_PLAIN_DURATION = r"([1-9][0-9]{0,3})(ms|s|min|h|d)?"  # what is odd is for settings.py to judge
+CONNECT_TIMEOUT_S = "2"  # a database that does not answer is waited for on the whole way
 _MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-# Compiled where they are asked for: one that is not costs a millisecond for nothing.
-_PRIVATE = r"(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))\."
-_NAME = r"[A-Za-z0-9._-]{1,64}"
+_PRIVATE = ("10.", "127.", "192.168.", *(f"172.{number}." for number in range(16, 32)))
 
 _ANY_TEXT = {
     "MIGRATOR_DATABASE_URL", "MIGRATOR_APP_ROLE", "MIGRATOR_APP_PASSWORD", "MIGRATOR_COMMIT", "MIGRATOR_RUN_ID",
@@ -69,9 +65,12 @@ SELECT 'upgrade', 'migrator', %(commit)s, %(version)s, %(host)s, %(run_id)s, clo
   FROM asked
 RETURNING id"""  # noqa: S608 - our own text
 _TABLES = ("migrator.alembic_version", "public.alembic_version")
+LONGEST_RUN_ID = 64
+_UNDEFINED_TABLE = "42P01"
 
-
-_IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+/-"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_IN_RUN_IDS = f"{_LETTERS}{_LETTERS.upper()}0123456789_.-"
+_IN_NAMES = f"{_IN_RUN_IDS}+/"
 
 
 class _Stopped(Exception):
@@ -81,13 +80,22 @@ class _Stopped(Exception):
 def main(argv: list[str] | None = None) -> int:
     """Run the command line, the quick way where that is enough; return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    known = manifest.read() if argv[:1] == ["upgrade"] else None
-    code = _upgrade(known, argv[1:], os.environ) if known else None
-    if code is None:
-        from migrator import cli  # noqa: PLC0415 - the whole way
+    code = answer(argv)
+    return whole(argv) if code is None else code
 
-        return cli.main(argv)
-    return code
+
+def answer(argv: list[str]) -> int | None:
+    """Return the exit code of an upgrade that has nothing to do, or was stopped; None for all else."""
+    known = manifest.read() if argv[:1] == ["upgrade"] else None
+    return _upgrade(known, argv[1:], os.environ) if known else None
+
+
+def whole(argv: list[str]) -> int:
+    """Run the command line the whole way; return its exit code."""
+    driver.complete()
+    from migrator import cli  # noqa: PLC0415
+
+    return cli.main(argv)
 
 
 def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> int | None:
@@ -108,7 +116,7 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
     try:
         there = _with_signals(url, row)
     except (_Stopped, KeyboardInterrupt) as stopped:
-        return _say_stopped(stopped.args[0] if stopped.args else signal.SIGINT)
+        return _say_stopped(stopped.args[0] if stopped.args else _signal.SIGINT)
     if not there:
         return _load(known, asked["run_id"], env) if row.get("no_ledger") else None
     return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
@@ -120,6 +128,7 @@ def _load(known: "Manifest", run_id: str, env: "Mapping[str, str]") -> int | Non
     elsewhere = env.get("MIGRATOR_APP_SCHEMA")  # a checkpoint is of the schema that everybody has
     if elsewhere or given == "none" or not (given or manifest.has_checkpoint()):
         return None
+    driver.complete()
     from migrator import fresh  # noqa: PLC0415 - what it loads is for a database that is made once
 
     return fresh.upgrade(known, run_id, given)
@@ -135,7 +144,8 @@ def _asked(flags: list[str], env: "Mapping[str, str]") -> dict[str, str] | None:
         if flag not in ("--run-id", "--expect-commit") or value.startswith("-"):
             return None
         asked[flag[2:].replace("-", "_")] = value
-    return asked if not asked["run_id"] or re.fullmatch(_NAME, asked["run_id"]) else None
+    run_id = asked["run_id"]
+    return asked if len(run_id) <= LONGEST_RUN_ID and all(one in _IN_RUN_IDS for one in run_id) else None
 
 
 def _is_plain(env: "Mapping[str, str]") -> bool:
@@ -143,27 +153,34 @@ def _is_plain(env: "Mapping[str, str]") -> bool:
     given = {"MIGRATOR_LOCK_TIMEOUT": 50, "MIGRATOR_STATEMENT_TIMEOUT": 300_000}
     for name, value in env.items():
         if name in _DURATIONS and value:
-            match = re.fullmatch(_PLAIN_DURATION, value)
-            if not match:
+            given[name] = _milliseconds(value)
+            if not given[name]:
                 return False
-            given[name] = int(match[1]) * _MS[match[2] or "s"]
         elif name.startswith("MIGRATOR_") and value and name not in _ANY_TEXT:
             return False
     return given["MIGRATOR_LOCK_TIMEOUT"] < given["MIGRATOR_STATEMENT_TIMEOUT"]
 
 
+def _milliseconds(text: str) -> int:
+    """Return a plain duration, as 20ms or 5min; 0 for what is odd, which is for settings.py to judge."""
+    number = text.rstrip(_LETTERS)
+    unit = text[len(number) :] or "s"
+    plain = number.isascii() and number.isdigit() and number[0] != "0" and len(number) <= 4  # noqa: PLR2004 - digits
+    return int(number) * _MS[unit] if plain and unit in _MS else 0
+
+
 def _with_signals(url: str, row: dict[str, object]) -> bool:
     """Ask while a signal ends the run as it does later: as the first process of a container it would be ignored."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
     try:
-        before = [signal.signal(number, _stop) for number in numbers]
+        before = [_signal.signal(number, _stop) for number in numbers]
     except ValueError:  # not the main thread
         return _is_done(url, row)
     try:
         return _is_done(url, row)
     finally:
         for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+            _signal.signal(number, handler)
 
 
 def _stop(number: int, _frame: object) -> None:
@@ -175,32 +192,40 @@ def _is_done(url: str, row: dict[str, object]) -> bool:
     must_be_private = bool(os.environ.get("MIGRATOR_REQUIRE_TLS"))
     if not _is_url(url) or ("sslmode" in url and must_be_private):
         return False
-    import psycopg2  # noqa: PLC0415 - a usage error needs no driver
-    import psycopg2.errors  # noqa: PLC0415
-
     name = "".join(one if one in _IN_NAMES else "_" for one in f"migrator/{row['commit']}"[:63])
-    # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
-    extra = {} if "gssencmode" in url else {"gssencmode": "disable"}
-    if must_be_private and "PGSSLMODE" not in os.environ:
-        extra["sslmode"] = "require"
     try:
-        connection = psycopg2.connect(
-            "postgresql" + url[url.index("://") :], connect_timeout=CONNECT_TIMEOUT_S, application_name=name, **extra
-        )
-        connection.autocommit = True
-        if not _is_private(connection, must_be=must_be_private):
-            return False
-        row["pid"] = connection.info.backend_pid  # through a pooler, libpq knows only the pooler's own number
-        cursor = connection.cursor()
-        for table in _TABLES:
-            try:
-                cursor.execute(_ASK.format(table=table), row)
-                return cursor.fetchone() is not None
-            except psycopg2.errors.UndefinedTable:
-                continue
-        row["no_ledger"] = True
-    except psycopg2.Error:
+        psycopg = driver.core()
+    except ImportError:  # for the whole way to find words for
         return False
+    try:
+        where = psycopg.parse_dsn("postgresql" + url[url.index("://") :])
+        # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
+        where = {"gssencmode": "disable"} | where | {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name}
+        if must_be_private and "PGSSLMODE" not in os.environ:
+            where["sslmode"] = "require"
+        connection = driver.connect(psycopg, where)
+        try:
+            return _ask(connection, psycopg.Error, row, must_be_private=must_be_private)
+        finally:
+            connection.close()
+    except (psycopg.Error, UnicodeError):
+        return False
+
+
+def _ask(connection: "Connection", error: type[Exception], row: dict[str, object], *, must_be_private: bool) -> bool:
+    connection.autocommit = True
+    if not _is_private(connection, must_be=must_be_private):
+        return False
+    row["pid"] = connection.info.backend_pid  # through a pooler, libpq knows only the pooler's own number
+    cursor = connection.cursor()
+    for table in _TABLES:
+        try:
+            cursor.execute(_ASK.format(table=table), row)
+            return cursor.fetchone() is not None
+        except error as raised:
+            if getattr(raised, "pgcode", None) != _UNDEFINED_TABLE:
+                raise
+    row["no_ledger"] = True
     return False
 
 
@@ -217,15 +242,20 @@ def _is_url(url: str) -> bool:
     )
 
 
-def _is_private(connection: "psycopg2.extensions.connection", *, must_be: bool) -> bool:
+def _is_private(connection: "Connection", *, must_be: bool) -> bool:
     """Tell whether nothing needs to be said about who might listen in: the whole way has words for the rest."""
     host = connection.info.host or ""
     if connection.info.ssl_in_use or host.startswith(("/", "@")) or host in ("", "localhost", "127.0.0.1", "::1"):
         return True
     if must_be or "." in host or ":" in host:
         return False
-    with socket.socket(fileno=os.dup(connection.fileno())) as copy:  # a name of a private network, as compose has them
-        return re.match(_PRIVATE, str(copy.getpeername()[0])) is not None
+    from _socket import socket  # noqa: PLC0415 - as with _signal
+
+    copy = socket(fileno=os.dup(connection.fileno()))
+    try:
+        return str(copy.getpeername()[0]).startswith(_PRIVATE)  # a name of a private network, as compose has them
+    finally:
+        copy.close()
 
 
 def _say(text: str) -> int:

@@ -1,6 +1,5 @@
 """Nonsense from whoever sets it up: URLs, arguments, variables, models, env.py, manifests; one clear line each."""
 
-import json
 import os
 import re
 import shutil
@@ -97,12 +96,13 @@ def manifests(good, other):
         "\n\n".join([parts[0], parts[2], parts[1]]),
     ]
     edits = [
-        good.replace('"format": 1', f'"format": {value}') for value in ("2", "0", "null", '"1"', "[]", "1e400", "-1")
-    ] + [re.sub(r'"written": \d+', f'"written": {value}', good) for value in ("null", '"x"', "[]", "NaN")]
+        good.replace(f"format {manifest.FORMAT}", f"format {value}")
+        for value in ("2", "0", "", "'3'", "[]", "1e400", "-1")
+    ] + [re.sub(r"written \d+", f"written {value}", good) for value in ("", "x", "[]", "NaN")]
     edits += [
-        good.replace('"heads"', '"heats"'),
-        good.replace('"seals"', '"seal"'),
-        good.replace("{", "[", 1),
+        good.replace("heads ", "heats "),
+        good.replace("seals ", "seal "),
+        good.replace(" ", "=", 1),
         good.upper(),
     ]
     raw = [
@@ -125,8 +125,7 @@ def test_a_manifest_of_any_content_is_not_believed(tmp_path):
     top, path = tmp_path / "migrator", tmp_path / "migrator" / "versions.manifest"
     shutil.copytree("migrator", top, ignore=shutil.ignore_patterns("__pycache__", "versions.manifest"))
     listing, _ = manifest._listed(str(top))
-    known = {"written": 99999999999, "heads": ["x"], "seals": "y", "models": "z", "ledger": 1}
-    header = json.dumps({"format": manifest.FORMAT, **known})
+    header = manifest.head_of(99999999999, ["x"], seals="y", models="z", ledger=1)
     digests = [manifest._digest(str(top / line.split("\t")[0])) for line in listing]
     good = "\n\n".join((header, "\n".join(listing), "\n".join(digests), "{}"))
     other = "\n\n".join((header, "\n".join(listing[1:]), "\n".join(digests[1:]), "{}"))
