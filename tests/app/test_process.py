@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from app import __main__ as main
 from tests.app.rig import BUILD, PASSWORD, ROOT, eventually, is_ready
 
 
@@ -28,6 +29,15 @@ def test_it_starts_serves_and_signs_off_when_told_to_stop(start, migrated):
     assert process.lines[-1] == "stopped"
     access = [line.rpartition(" 4")[0] for line in process.lines if line.startswith("GET /") and "readyz" not in line]
     assert access == ["GET /users", "GET /a%0Ab"]
+
+
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_half_of_it():
+    with (
+        main._listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()[:2]),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_ctrl_c_stops_it_without_a_traceback(start, migrated):
