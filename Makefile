@@ -72,12 +72,11 @@ bench-backfill: .venv/ready ## Fill a column under load, against one UPDATE (ROW
 	@exec $(PY) benchmarks/backfill.py $(or $(ROWS),500000)
 
 .PHONY: bench
-bench: .venv/ready ## Measure beside other tools, and write benchmarks/RESULTS.md (an hour on a quiet machine)
-	@$(PY) -m benchmarks.speed --write
-	@$(PY) benchmarks/backfill.py 5000000
+bench: .venv/ready ## Measure beside other tools, and keep each table in benchmarks/RESULTS.md (only=fresh,noop-500 for some)
+	@$(PY) -m benchmarks.speed --write --only "$(only)"
 
 .PHONY: bench-quick
-bench-quick: .venv/ready ## The same in short: nothing to do, a round trip of 20 ms, a fresh database
+bench-quick: .venv/ready ## The same in short: nothing to do, a round trip of 20 ms, a fresh database, a small backfill
 	@$(PY) -m benchmarks.speed --quick
 	@$(PY) benchmarks/backfill.py 100000
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
+from benchmarks import results
 from migrator import embedded
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--rounds", type=int, default=11)
     words.add_argument("--seconds", type=float, default=2)
+    words.add_argument("--write", action="store_true", help=f"keep what was measured in {results.FILE.name}")
     given = words.parse_args()
+    load = results.load()
     with embedded.throwaway() as server:
         url = server.url()
         env = {**os.environ, "MIGRATOR_DATABASE_URL": url}
@@ -121,9 +124,12 @@ def main() -> None:
             ]
     gated, bare = (statistics.median(values) for values in zip(*pairs, strict=True))
     ratios = sorted(a / b for a, b in pairs)
-    print(f"start to ready: median {statistics.median(ready):.0f} ms, min {min(ready):.0f}, max {max(ready):.0f}")
-    print(f"GET {path}: {gated:.0f} a second with gate and reporting, {bare:.0f} without")
-    print(f"ratio: median {statistics.median(ratios):.3f}, min {ratios[0]:.3f}, max {ratios[-1]:.3f}")
+    lines = [
+        f"- start to ready: median {statistics.median(ready):.0f} ms, min {min(ready):.0f}, max {max(ready):.0f}",
+        f"- `GET /users/1`: {gated:.0f} a second with gate and reporting, {bare:.0f} without",
+        f"- ratio: median {statistics.median(ratios):.3f}, min {ratios[0]:.3f}, max {ratios[-1]:.3f}",
+    ]
+    results.said("app", "The app", lines, results.conditions(load, server.version), write=given.write)
 
 
 if __name__ == "__main__":

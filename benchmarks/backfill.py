@@ -1,6 +1,7 @@
 """What clients feel while a column is filled: one UPDATE, naive batches by hand and by a queue, `migrator backfill`.
 
-Run: make bench-backfill ROWS=5000000, or python benchmarks/backfill.py ROWS [URL of a superuser's throw-away server].
+Run: make bench-backfill ROWS=5000000, or python benchmarks/backfill.py ROWS [URL of a superuser's throw-away server]
+[--write].
 8 clients read and change single rows by primary key at a fixed rate all the while; a latency counts from when the
 request was due, so that a stall is not hidden by the requests it kept from being made. Ends with one line of ratios.
 """
@@ -27,12 +28,14 @@ import psycopg2
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from migrator import embedded  # noqa: E402 - found by the line above
+from benchmarks import results  # noqa: E402 - found by the line above
+from migrator import embedded  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PEERS = Path(os.environ.get("BENCHMARK_PEERS", Path.home() / ".cache" / "migrator-benchmarks")) / "py"
+QUIET_S = 3
 CLIENTS, RATE = 8, 400  # requests a second of all clients together
 SET, WHERE = "'h' || (balance * 7)", "note IS NULL"
 BATCH = f"UPDATE accounts SET note = {SET} WHERE id > %s AND id <= %s AND {WHERE}"
@@ -259,12 +262,12 @@ def ours(url: str, rows: int, ini: Path, workers: int) -> Felt:
     return felt
 
 
-def run(url: str, rows: int) -> None:
-    felt = {}
+def run(url: str, rows: int, *, write: bool) -> None:
+    felt, load = {}, results.load()
     with tempfile.TemporaryDirectory() as directory:
         ini = project(Path(directory))
         fresh(url, rows)
-        felt["nothing"] = measured("nothing", url, rows, lambda: time.sleep(5), counted=False)
+        felt["nothing"] = measured("nothing", url, rows, lambda: time.sleep(QUIET_S), counted=False)
         for name, work in others(url, rows).items():
             execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
             fresh(url, rows)
@@ -272,26 +275,36 @@ def run(url: str, rows: int) -> None:
         few, alone, two = (ours(url, *how) for how in ((rows // 10, ini, 1), (rows, ini, 1), (rows, ini, 2)))
     one, queue = felt["one UPDATE"], felt.get("procrastinate, batches of 5,000")
     beside = f" (procrastinate's {queue.rate / one.rate:.2f})" if queue else ""
-    print(
+    ratios = (
         f"ratios: throughput to the one UPDATE {alone.rate / one.rate:.2f}, 2 workers {two.rate / one.rate:.2f}"
         f"{beside}; "
         f"longest client wait {alone.longest:.0f} ms, 2 workers {two.longest:.0f} ms, to {one.longest:.0f} ms; "
         f"p99 above baseline {alone.p99 - felt['nothing'].p99:.1f} ms; "
         f"memory {alone.peak_mib:.0f} MiB, of a tenth of the rows {few.peak_mib:.0f} MiB; {rows:,} rows"
     )
+    print(ratios, flush=True)
+    if write:
+        lines = ["```", *map(str, (*felt.values(), few, alone, two)), "```", "", ratios]
+        results.keep(f"backfill-{rows}", f"A backfill of {rows:,} rows", lines, results.conditions(load, version(url)))
 
 
-def main(rows: int, url: str | None = None) -> None:
+def version(url: str) -> str:
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        return connection.get_parameter_status("server_version") or ""
+
+
+def main(rows: int, url: str | None = None, *, write: bool = False) -> None:
     with contextlib.ExitStack() as stack:
         if url is None:
             # fsync as in production: the cost of a commit is part of what batches are about.
             safe = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
             url = stack.enter_context(embedded.throwaway({**SERVER, **safe})).url()
-        run(url, rows)
+        run(url, rows, write=write)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--clients":
         clients(int(sys.argv[2]))
     else:
-        main(int(sys.argv[1].replace("_", "")), *sys.argv[2:])
+        words = [word for word in sys.argv[1:] if word != "--write"]
+        main(int(words[0].replace("_", "")), *words[1:], write="--write" in sys.argv)

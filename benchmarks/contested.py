@@ -1,7 +1,8 @@
 """Contested: a change on busy tables in; how long a client of the app waits for it at most, and how long it takes, out.
 
 Three loads, three changes, each tried many times on a project of one pending revision. Beside the migrator: the same
-statement with no lock timeout at all, which gets its lock as soon as any tool can, and lets clients pay for it.
+statement with no lock timeout at all, which gets its lock as soon as any tool can, and lets clients pay for it; it is
+tried less often, for its wait is as long as somebody's transaction, each time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -21,10 +23,13 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
+from benchmarks import results
 from migrator import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    Way = Callable[[str, tuple[str, ...], Path], tuple[float, str]]
 
 CLIENTS = 8
 PACE_S = 0.02  # each client asks fifty times a second: eight of them are not the machine's limit
@@ -150,37 +155,51 @@ def _without_timeout(url: str, statements: tuple[str, ...], _top: Path) -> tuple
     return time.perf_counter() - begun, ""
 
 
-def measure(server: embedded.Server, top: Path, trials: int, say: Callable[[str], None]) -> None:
-    """Try every change under every load, the two ways in turn."""
-    say(
-        "| load | change | way | got its lock | longest client wait ms (median, most) "
-        "| time to change s (median, most) | failed requests |"
-    )
-    say("|---|---|---|---:|---:|---:|---:|")
-    number = 0
-    for load_name, (hold_s, every_s) in LOADS.items():
-        for change, statements in CHANGES.items():
-            for way, how in (("migrator", _by_migrator), ("no timeout", _without_timeout)):
-                longest, took, failed, got = [], [], 0, 0
-                for _ in range(trials):
-                    number += 1
-                    url = server.url(f"c{number}")
-                    _sql(server.url(), f"CREATE DATABASE c{number}")
-                    _sql(url, SETUP)
-                    with loaded(url, hold_s, every_s) as load:
-                        seconds, error = how(url, statements, top / str(number))
-                        time.sleep(0.1)
-                    got += not error
-                    if error:
-                        print(error[-500:], file=sys.stderr)
-                    failed += len(load.errors)
-                    longest.append(max(load.waits) * 1000)
-                    took.append(seconds)
-                    _sql(server.url(), f"DROP DATABASE c{number} WITH (FORCE)")
-                say(
-                    f"| {load_name} | {change} | {way} | {got} of {trials} | {statistics.median(longest):.0f}, "
-                    f"{max(longest):.0f} | {statistics.median(took):.2f}, {max(took):.2f} | {failed} |"
+HEADS = (
+    f"{CLIENTS} clients, each {1 / PACE_S:.0f} times a second.", "",
+    ("| load | change | way | got its lock | longest client wait ms (median, most) "
+     "| time to change s (median, most) | failed requests |"),
+    "|---|---|---|---:|---:|---:|---:|",
+)  # fmt: skip
+
+
+def measure(server: embedded.Server, top: Path, trials: int, beside: int, keep: Callable[[list[str]], None]) -> None:
+    """Try every change under every load, the two ways in turn; keep the table after each."""
+    lines = list(HEADS)
+    for load_name in LOADS:
+        for change in CHANGES:
+            found: dict[str, list[tuple[float, float, int, str]]] = {"migrator": [], "no timeout": []}
+            for trial in range(max(trials, beside)):
+                if trial < trials:
+                    found["migrator"].append(_tried(server, top, load_name, change, _by_migrator))
+                if trial < beside:
+                    found["no timeout"].append(_tried(server, top, load_name, change, _without_timeout))
+            for way, tries in found.items():
+                if not tries:
+                    continue
+                waits, took = [wait for wait, *_ in tries], [seconds for _, seconds, *_ in tries]
+                got = sum(not error for *_, error in tries)
+                lines.append(
+                    f"| {load_name} | {change} | {way} | {got} of {len(tries)} | {statistics.median(waits):.0f}, "
+                    f"{max(waits):.0f} | {statistics.median(took):.2f}, {max(took):.2f} "
+                    f"| {sum(failed for _, _, failed, _ in tries)} |"
                 )
+            keep(lines)
+
+
+def _tried(server: embedded.Server, top: Path, load_name: str, change: str, how: Way) -> tuple[float, float, int, str]:
+    """Try once; return the longest wait in ms, the seconds it took, the failed requests and the error."""
+    name = f"c{secrets.token_hex(4)}"
+    url = server.url(name)
+    _sql(server.url(), f"CREATE DATABASE {name}")
+    _sql(url, SETUP)
+    with loaded(url, *LOADS[load_name]) as load:
+        seconds, error = how(url, CHANGES[change], top / name)
+        time.sleep(0.1)
+    _sql(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
+    if error:
+        print(error[-500:], file=sys.stderr)
+    return max(load.waits) * 1000, seconds, len(load.errors), error
 
 
 def _sql(url: str, statement: str) -> None:
@@ -192,12 +211,21 @@ def _sql(url: str, statement: str) -> None:
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--trials", type=int, default=20)
+    words.add_argument("--beside", type=int, default=5, help="trials without a timeout")
+    words.add_argument("--write", action="store_true", help=f"keep the table in {results.FILE.name}")
     chosen = words.parse_args()
+    load = results.load()
     with (
         embedded.throwaway({"fsync": "on", "synchronous_commit": "on"}) as server,
         tempfile.TemporaryDirectory() as top,
     ):
-        measure(server, Path(top), chosen.trials, lambda line: print(line, flush=True))
+
+        def keep(lines: list[str]) -> None:
+            print("\n".join(lines[-2:]), flush=True)
+            if chosen.write:
+                results.keep("contested", "A contested lock", lines, results.conditions(load, server.version))
+
+        measure(server, Path(top), chosen.trials, chosen.beside, keep)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Histories: a number of revisions in, what each of them does out; the same for the same number, always.
 
-A history as projects have it: some fifty tables that later revisions add columns and indexes to and take some away.
+A history as projects have it: some fifty tables that later revisions add columns and indexes to and take some away; or
+one in which each revision makes a table, the longest final schema there can be for a number.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ class Revision:
         return f"r{self.number:05d}"
 
 
-def tables(count: int) -> int:
-    return min(TABLES, max(1, count // 2))
+def tables(count: int, *, only_tables: bool = False) -> int:
+    return count if only_tables else min(TABLES, max(1, count // 2))
 
 
-def history(count: int) -> list[Revision]:
+def history(count: int, *, only_tables: bool = False) -> list[Revision]:
     """Return the revisions, the first first."""
     made, columns = [], []
+    there = tables(count, only_tables=only_tables)
     for number in range(count):
-        if number < tables(count):
+        if number < there:
             made.append(_table(number))
             continue
-        table, kind = f"t{number * 7 % tables(count)}", LATER[number % len(LATER)]
+        table, kind = f"t{number * 7 % there}", LATER[number % len(LATER)]
         if kind == "column" or len(columns) < ENOUGH:
             columns.append((table, f"c{number}"))
             made.append(_column(number, *columns[-1]))

@@ -49,11 +49,11 @@ class Peer:
     """One tool: how its project is written, its database brought to where it stands, and its command."""
 
     name = ""
-    own_process = True
+    is_warm = True  # by `stand`, which read all of its files from the disk
 
-    def __init__(self, top: Path, count: int) -> None:
-        self.top, self.count = top, count
-        self.revisions = history(count)
+    def __init__(self, top: Path, count: int, *, only_tables: bool = False) -> None:
+        self.top, self.count, self.only_tables = top, count, only_tables
+        self.revisions = history(count, only_tables=only_tables)
 
     @classmethod
     def missing(cls) -> str:
@@ -81,6 +81,7 @@ class Peer:
 
 class Floor(Peer):
     name = "floor: Python + psycopg2 + one query"
+    is_warm = False
 
     def write(self) -> None:
         (self.top / "floor.py").write_text(FLOOR)
@@ -91,6 +92,7 @@ class Floor(Peer):
 
 class Psql(Peer):
     name = "floor: psql"
+    is_warm = False
 
     @classmethod
     def missing(cls) -> str:
@@ -112,20 +114,30 @@ class PsqlAll(Psql):
 
 class Migrator(Peer):
     name = "migrator upgrade"
+    is_warm = False
     manifest = True
+    built: ClassVar[dict[tuple[int, bool], Path]] = {}  # one for a history; all projects are links to its files
 
     def write(self) -> None:
+        which = (self.count, self.only_tables)
+        if which not in self.built:
+            self._build(self.top / "built" / "migrator")
+            self.built[which] = self.top / "built" / "migrator"
         here = self.top / "migrator"
+        shutil.copytree(self.built[which], here, copy_function=os.link)
+        (self.top / "run.py").write_text(SCRIPT)
+        if not self.manifest:
+            (here / "versions.manifest").unlink()
+
+    def _build(self, here: Path) -> None:
         shutil.copytree(ROOT / "migrator", here, ignore=shutil.ignore_patterns("__pycache__", "*.manifest", "versions"))
         (here / "versions").mkdir()
         _alembic_files(here / "versions", self.revisions)
-        (here / "models.py").write_text(_models(tables(self.count)))
-        (self.top / "run.py").write_text(SCRIPT)
+        (here / "models.py").write_text(_models(tables(self.count, only_tables=self.only_tables)))
         for path in here.rglob("*"):
             os.utime(path, (1_700_000_000, 1_700_000_000))
-        compileall.compile_dir(str(here), quiet=1)
-        if self.manifest:
-            self.run("postgresql://", [sys.executable, "-m", "migrator.manifest"])
+        _compiled(here)
+        self.run("postgresql://", ["env", f"PYTHONPATH={here.parent}", sys.executable, "-m", "migrator.manifest"])
 
     def env(self, url: str) -> dict[str, str]:
         return super().env(url) | {"PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": url,
@@ -140,18 +152,21 @@ class Migrator(Peer):
 
 
 class MigratorCheckpoint(Migrator):
-    """The same with a checkpoint at head, written once for a size."""
+    """The same with a checkpoint at head, written once for a history."""
 
     name = "migrator upgrade, from a checkpoint"
-    written: ClassVar[dict[int, str]] = {}
+    written: ClassVar[dict[tuple[int, bool], str]] = {}
+    server: ClassVar[str] = ""  # where it may be replayed; else on embedded servers of its own
 
     def write(self) -> None:
         super().write()
-        place = self.top / "migrator" / "checkpoint.sql"
-        if self.count not in self.written:
-            self.run("postgresql://", [sys.executable, str(self.top / "run.py"), "checkpoint", "--deadline", "2h"])
-            self.written[self.count] = place.read_text()
-        place.write_text(self.written[self.count])
+        place, which = self.top / "migrator" / "checkpoint.sql", (self.count, self.only_tables)
+        if which not in self.written:
+            verb = [sys.executable, str(self.top / "run.py"), "checkpoint", "--deadline", "2h"]
+            self.run("postgresql://", ["env", f"MIGRATOR_SHADOW_URL={self.server}", *verb])
+            self.written[which] = place.read_text()
+        else:
+            place.write_text(self.written[which])
 
 
 class MigratorCheckpointWhole(MigratorCheckpoint):
@@ -177,13 +192,14 @@ class MigratorWhole(Migrator):
 
 class Alembic(Peer):
     name = "alembic upgrade head"
+    is_warm = False
 
     def write(self) -> None:
         (self.top / "versions").mkdir()
         _alembic_files(self.top / "versions", self.revisions)
         (self.top / "env.py").write_text(ALEMBIC_ENV)
         (self.top / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s\npath_separator = os\n")
-        compileall.compile_dir(str(self.top), quiet=1)
+        _compiled(self.top)
 
     def stand(self, url: str, at: int) -> None:
         _stamp(url, self.revisions[at - 1].name)
@@ -217,7 +233,7 @@ class Django(Peer):
             "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql', "
             "'HOST': d.hostname, 'PORT': d.port, 'USER': d.username, 'PASSWORD': d.password, 'NAME': d.path[1:]}}\n"
         )
-        compileall.compile_dir(str(self.top), quiet=1)
+        _compiled(self.top)
 
     def env(self, url: str) -> dict[str, str]:
         return super().env(url) | {"PYTHONPATH": str(self.top), "DJANGO_SETTINGS_MODULE": "settings"}
@@ -254,6 +270,7 @@ class Yoyo(Peer):
 
 class Dbmate(Peer):
     name = "dbmate up"
+    is_warm = False
 
     @classmethod
     def missing(cls) -> str:
@@ -328,6 +345,11 @@ class Sqitch(Peer):
 
 
 PEERS = (Alembic, Django, Yoyo, Dbmate, NodePgMigrate, Sqitch)
+
+
+def _compiled(top: Path) -> None:
+    """Compile what is imported, as an image has it; by all processors."""
+    compileall.compile_dir(str(top), quiet=1, workers=0)
 
 
 def _alembic_files(versions: Path, revisions: list[Revision]) -> None:

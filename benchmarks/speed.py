@@ -8,44 +8,59 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import platform
+import json
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
 from sqlalchemy import make_url
 
-from benchmarks import peers
+from benchmarks import peers, results
 from benchmarks.delay import proxy
 from migrator import embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_wal_size": "4GB"}
 ROUND_TRIP_S = 0.02
+FAR = 500  # revisions there
+SIZES = (10, 100, 500, 1000, 2000)
+OTHERS = {
+    "app": ("benchmarks.app",),
+    "contract-check": ("benchmarks.contract_check",),
+    "contested": ("benchmarks.contested",),
+    "backfill-1000000": ("benchmarks.backfill", "1000000"),
+}
 Took = tuple[float, float]
-NOOP = (peers.Floor, peers.Psql, peers.Migrator, peers.MigratorWhole, *peers.PEERS)
-CHECKPOINT = (peers.PsqlCheckpoint, peers.MigratorCheckpoint, peers.MigratorCheckpointWhole)
-FRESH = (*CHECKPOINT, peers.PsqlAll, peers.Migrator, *peers.PEERS)
-PENDING = (peers.Migrator, peers.Alembic)
+Kinds = tuple[type[peers.Peer], ...]
+NOOP: Kinds = (peers.Floor, peers.Psql, peers.Migrator, peers.MigratorWhole, *peers.PEERS)
+CHECKPOINT: Kinds = (peers.PsqlCheckpoint, peers.MigratorCheckpoint, peers.MigratorCheckpointWhole)
+ONE_BY_ONE: Kinds = (peers.PsqlAll, peers.Migrator, peers.Alembic)
+FRESH: Kinds = (*CHECKPOINT, peers.PsqlAll, peers.Migrator, *peers.PEERS)
+PENDING: Kinds = (peers.Migrator, peers.Alembic)
+# The migrator with and without its manifest is one tool, which takes a database of its own as it is.
+AS = {peers.MigratorWhole: peers.Migrator, peers.Psql: peers.Floor}
 
 
 class Bench:
-    """One run on one server."""
+    """One run on one server; projects and databases that several tables need are made once."""
 
-    def __init__(self, server: embedded.Server, top: Path, rounds: int) -> None:
-        self.server, self.top, self.rounds = server, top, rounds
+    def __init__(self, server: embedded.Server, top: Path, rounds: int, *, write: bool) -> None:
+        self.server, self.top, self.rounds, self.write = server, top, rounds, write
         self.made = 0
-        self.lines: list[str] = []
+        self.schemas: dict[tuple[int, int], str] = {}
+        self.stands: dict[tuple[type[peers.Peer], int, int], str] = {}
+        self.projects: dict[tuple[type[peers.Peer], int, bool], peers.Peer] = {}
+        quick = make_url(server.url()).update_query_dict({"options": "-csynchronous_commit=off"})
+        peers.MigratorCheckpoint.server = quick.render_as_string(hide_password=False)
 
     def sql(self, statement: str, database: str = "postgres") -> None:
         with contextlib.closing(psycopg2.connect(self.server.url(database))) as connection:
@@ -57,79 +72,100 @@ class Bench:
         self.sql(f"CREATE DATABASE b{self.made} TEMPLATE {template}")
         return f"b{self.made}"
 
-    def peer(self, kind: type[peers.Peer], count: int) -> peers.Peer:
-        self.made += 1
-        top = self.top / f"p{self.made}"
-        top.mkdir()
-        made = kind(top, count)
-        made.write()
-        return made
+    def drop(self, name: str) -> None:
+        self.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def project(self, kind: type[peers.Peer], count: int, *, only_tables: bool = False) -> peers.Peer:
+        which = (kind, count, only_tables)
+        if which not in self.projects:
+            self.made += 1
+            top = self.top / f"p{self.made}"
+            top.mkdir()
+            self.projects[which] = kind(top, count, only_tables=only_tables)
+            self.projects[which].write()
+        return self.projects[which]
 
     def standing(self, peer: peers.Peer, at: int) -> str:
         """Return a database whose schema is that of the first revisions, and known to the tool as such."""
-        name = self.database()
-        self.sql("; ".join(sql for item in peer.revisions[:at] for sql in item.sql), name)
-        if isinstance(peer, peers.Floor | peers.Psql):
-            peers._stamp(self.server.url(name), peer.revisions[-1].name)  # noqa: SLF001
-        else:
-            peer.stand(self.server.url(name), at)
-        return name
+        kind = AS.get(type(peer), type(peer))
+        which = (kind, peer.count, at)
+        if which not in self.stands:
+            if (peer.count, at) not in self.schemas:
+                self.schemas[peer.count, at] = self.database()
+                made = "; ".join(sql for item in peer.revisions[:at] for sql in item.sql)
+                self.sql(made, self.schemas[peer.count, at])
+            name = self.stands[which] = self.database(self.schemas[peer.count, at])
+            if kind is peers.Floor:
+                peers._stamp(self.server.url(name), peer.revisions[-1].name)  # noqa: SLF001
+            else:
+                self.project(kind, peer.count).stand(self.server.url(name), at)
+        return self.stands[which]
 
-    def there(self, kinds: tuple[type[peers.Peer], ...]) -> list[type[peers.Peer]]:
-        return [kind for kind in kinds if not kind.missing()]
+    def noop(self, name: str, count: int, kinds: Kinds, *, through: int | None = None) -> None:
+        made = [self.project(kind, count) for kind in _there(kinds)]
+        urls = [self.server.url(self.standing(peer, count)) for peer in made]
+        if through:
+            urls = [make_url(url).set(port=through).render_as_string(hide_password=False) for url in urls]
+        for peer, url in zip(made, urls, strict=True):
+            if not peer.is_warm:
+                _timed(peer, url)
+        far = f", {ROUND_TRIP_S * 1000:.0f} ms round trip" if through else ""
+        work = [lambda peer=peer, url=url: _timed(peer, url) for peer, url in zip(made, urls, strict=True)]
+        self.table(name, f"Nothing to do, {count} revisions{far}", made, work, peers.Floor)
 
-    def noop(self, counts: list[int], kinds: tuple[type[peers.Peer], ...], *, through: int | None = None) -> None:
-        for count in counts:
-            made = [self.peer(kind, count) for kind in self.there(kinds)]
-            urls = [self.server.url(self.standing(peer, count)) for peer in made]
-            if through:
-                urls = [make_url(url).set(port=through).render_as_string(hide_password=False) for url in urls]
-            times: list[list[Took]] = [[] for _ in made]
-            for turn in range(self.rounds + 1):  # the first one warms what is read from disk
-                for peer, url, seen in zip(made, urls, times, strict=True):
-                    seen.append(_timed(peer, url))
-                    if turn == 0:
-                        seen.clear()
-            far = f", {ROUND_TRIP_S * 1000:.0f} ms round trip" if through else ""
-            self.table(f"Nothing to do, {count} revisions{far}", made, times, peers.Floor)
+    def fresh(self, name: str, count: int, kinds: Kinds, *, only_tables: bool = False) -> None:
+        made = [self.project(kind, count, only_tables=only_tables) for kind in _there(kinds)]
+        empty = self.database()
+        self.sql("CREATE SCHEMA migrator", empty)  # plain Alembic's version table is to be there
 
-    def fresh(self, count: int, kinds: tuple[type[peers.Peer], ...]) -> None:
-        made = [self.peer(kind, count) for kind in self.there(kinds)]
-        times: list[list[Took]] = [[] for _ in made]
-        for _ in range(self.rounds):
-            for peer, seen in zip(made, times, strict=True):
-                name = self.database()
-                self.sql("CREATE SCHEMA IF NOT EXISTS migrator", name)
-                seen.append(_timed(peer, self.server.url(name)))
-                self.sql(f"DROP DATABASE {name} WITH (FORCE)")
-        self.table(f"Fresh database, {count} revisions", made, times, peers.PsqlCheckpoint)
+        def once(peer: peers.Peer) -> Took:
+            one = self.database(empty)
+            took = _timed(peer, self.server.url(one))
+            self.drop(one)
+            return took
 
-    def pending(self, count: int, of: int) -> None:
-        made = [self.peer(kind, of) for kind in PENDING]
+        work = [lambda peer=peer: once(peer) for peer in made]
+        each = ", each making a table" if only_tables else ""
+        self.table(name, f"Fresh database, {count} revisions{each}", made, work, peers.PsqlCheckpoint)
+
+    def pending(self, name: str, count: int, of: int) -> None:
+        made = [self.project(kind, of) for kind in PENDING]
         templates = [self.standing(peer, of - count) for peer in made]
-        times: list[list[Took]] = [[] for _ in made]
-        for _ in range(self.rounds):
-            for peer, template, seen in zip(made, templates, times, strict=True):
-                name = self.database(template)
-                seen.append(_timed(peer, self.server.url(name)))
-                self.sql(f"DROP DATABASE {name} WITH (FORCE)")
-        self.table(f"{count} pending of {of} revisions, a transaction each", made, times, peers.Alembic)
 
-    def table(self, title: str, made: list[peers.Peer], times: list[list[Took]], floor: type[peers.Peer]) -> None:
+        def once(peer: peers.Peer, template: str) -> Took:
+            one = self.database(template)
+            took = _timed(peer, self.server.url(one))
+            self.drop(one)
+            return took
+
+        work = [lambda peer=peer, name=name: once(peer, name) for peer, name in zip(made, templates, strict=True)]
+        self.table(name, f"{count} pending of {of} revisions, a transaction each", made, work, peers.Alembic)
+
+    def table(
+        self, name: str, title: str, made: list[peers.Peer], work: list[Callable[[], Took]], floor: type[peers.Peer]
+    ) -> None:
+        """Measure in rounds, print the table, and keep it."""
+        load, times = results.load(), [[] for _ in made]
+        for _ in range(self.rounds):
+            for one, seen in zip(work, times, strict=True):
+                seen.append(one())
         [base] = [_medians(seen) for peer, seen in zip(made, times, strict=True) if type(peer) is floor]
-        self.say(f"\n### {title}\n\nRatios to: {floor.name.removeprefix('floor: ')}.\n")
-        self.say("| tool | median ms | min | max | ratio | processor ms | ratio |\n|---|---:|---:|---:|---:|---:|---:|")
+        lines = [
+            f"Medians of {self.rounds} interleaved rounds; ratios to: {floor.name.removeprefix('floor: ')}.", "",
+            "| tool | median ms | min | max | ratio | processor ms | ratio |", "|---|---:|---:|---:|---:|---:|---:|",
+        ]  # fmt: skip
         for peer, seen in zip(made, times, strict=True):
             wall, cpu = _medians(seen)
             walls = [one for one, _ in seen]
-            self.say(
+            lines.append(
                 f"| {peer.name} | {wall:.0f} | {min(walls):.0f} | {max(walls):.0f} | {wall / base[0]:.2f} "
                 f"| {cpu:.0f} | {cpu / max(base[1], 1):.2f} |"
             )
+        results.said(name, title, lines, results.conditions(load, self.server.version), write=self.write)
 
-    def say(self, line: str) -> None:
-        print(line, flush=True)
-        self.lines.append(line)
+
+def _there(kinds: Kinds) -> list[type[peers.Peer]]:
+    return [kind for kind in kinds if not kind.missing()]
 
 
 def _timed(peer: peers.Peer, url: str) -> Took:
@@ -148,69 +184,84 @@ def _medians(seen: list[Took]) -> Took:
 
 
 @contextlib.contextmanager
-def bench(rounds: int) -> Iterator[Bench]:
+def bench(rounds: int, *, write: bool) -> Iterator[Bench]:
     with embedded.throwaway(DURABLE) as server, tempfile.TemporaryDirectory(prefix="bench-") as top:
-        yield Bench(server, Path(top), rounds)
+        yield Bench(server, Path(top), rounds, write=write)
 
 
-def _machine(server: embedded.Server) -> str:
-    model = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    left_out = ", ".join(f"{kind.name} ({kind.missing()})" for kind in peers.PEERS if kind.missing()) or "none"
-    return (
-        f"{os.cpu_count()} processors ({model[0] if model else platform.machine()}), {platform.system()}, Python "
-        f"{platform.python_version()}, PostgreSQL {server.version}, psycopg2 {psycopg2.__version__.split()[0]}, load "
-        f"{os.getloadavg()[0]:.1f} at the start. {_versions()}Left out: {left_out}."
-    )
-
-
-def _versions() -> str:
-    from importlib.metadata import version  # noqa: PLC0415
-
-    found = [f"alembic {version('alembic')}, SQLAlchemy {version('sqlalchemy')}"]
+def _versions() -> list[str]:
+    found = {name: version(name) for name in ("alembic", "SQLAlchemy", "psycopg2-binary")}
     pip = peers.CACHE / "py/bin/python"
     if pip.exists():
-        code = (
-            "from importlib.metadata import version as v; print('Django', v('django') + ', yoyo', v('yoyo-migrations'))"
-        )
-        found.append(subprocess.run([str(pip), "-c", code], capture_output=True, text=True, check=False).stdout.strip())
+        code = "from importlib.metadata import version as v; print(v('django'), v('yoyo-migrations'))"
+        said = subprocess.run([str(pip), "-c", code], capture_output=True, text=True, check=False).stdout.split()
+        found |= dict(zip(("Django", "yoyo-migrations"), said, strict=False))
     for name in ("dbmate", "node-pg-migrate"):
         file = peers.CACHE / "js/node_modules" / name / "package.json"
         if file.exists():
-            import json  # noqa: PLC0415
+            found[name] = json.loads(file.read_text())["version"]
+    for name in ("sqitch", "psql"):
+        with contextlib.suppress(OSError):
+            said = subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout
+            found[name] = said.split()[2 if name == "psql" else -1].lstrip("v")
+    left_out = [f"Left out: {kind.name} ({kind.missing()})." for kind in peers.PEERS if kind.missing()]
+    return [", ".join(f"{name} {one}" for name, one in found.items()) + ".", *left_out]
 
-            found.append(f"{name} {json.loads(file.read_text())['version']}")
-    return ", ".join(found) + ". "
+
+def tables(run: Bench, *, quick: bool) -> dict[str, Callable[[], None]]:
+    """Return every table of a run by its name, in the order they are measured."""
+    far = (peers.Floor, peers.Migrator, *(() if quick else (peers.MigratorWhole,)), peers.Alembic)
+
+    def through_proxy() -> None:
+        with proxy(embedded.HOST, run.server.port, ROUND_TRIP_S) as port:
+            run.noop(f"far-{FAR}", FAR, far, through=port)
+
+    if quick:
+        floor = (peers.Floor, peers.Migrator)
+        return {
+            "noop-10": lambda: run.noop("noop-10", 10, floor),
+            "noop-500": lambda: run.noop("noop-500", 500, NOOP),
+            f"far-{FAR}": through_proxy,
+            "noop-2000": lambda: run.noop("noop-2000", 2000, floor),
+            "fresh-100": lambda: run.fresh("fresh-100", 100, (*CHECKPOINT[:2], *ONE_BY_ONE)),
+        }
+    all_of_them: dict[str, Callable[[], None]] = {}
+    for count in SIZES:
+        all_of_them[f"noop-{count}"] = lambda count=count: run.noop(f"noop-{count}", count, NOOP)
+    all_of_them[f"far-{FAR}"] = through_proxy
+    for count in SIZES:
+        kinds = FRESH if count in (10, 100, 1000) else (*CHECKPOINT, *ONE_BY_ONE)
+        all_of_them[f"fresh-{count}"] = lambda count=count, kinds=kinds: run.fresh(f"fresh-{count}", count, kinds)
+    wide = (*CHECKPOINT[:2], *ONE_BY_ONE, peers.Dbmate)
+    all_of_them["fresh-tables-1000"] = lambda: run.fresh("fresh-tables-1000", 1000, wide, only_tables=True)
+    all_of_them["pending-500"] = lambda: run.pending("pending-500", 500, 1000)
+    for name, words in OTHERS.items():
+        all_of_them[name] = lambda words=words: _other(words, write=run.write)
+    return all_of_them
+
+
+def _other(words: tuple[str, ...], *, write: bool) -> None:
+    """Run a measurement that is a program of its own, on a server of its own."""
+    subprocess.run([sys.executable, "-m", *words, *(["--write"] if write else [])], cwd=peers.ROOT, check=True)
 
 
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("--quick", action="store_true", help="fewer sizes and rounds, in under two minutes")
+    words.add_argument("--quick", action="store_true", help="fewer sizes, in under two minutes with a backfill")
     words.add_argument("--rounds", type=int, default=5)
-    words.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
-    words.add_argument("--only", default="noop,far,fresh,pending")
+    words.add_argument("--write", action="store_true", help=f"keep each table in {results.FILE.name}")
+    words.add_argument("--only", default="", help="names of tables, or how they begin, by commas: noop,far,app")
     chosen = words.parse_args()
-    only = chosen.only.split(",")
-    with bench(chosen.rounds) as run:
-        run.say(f"{_machine(run.server)}\nMedians of at least {chosen.rounds} interleaved rounds.")
-        if "noop" in only:
-            if chosen.quick:
-                run.noop([10, 2000], (peers.Floor, peers.Migrator))
-                run.noop([500], NOOP)
-            else:
-                run.noop([10, 100, 500, 1000, 2000], NOOP)
-        if "far" in only:
-            with proxy(embedded.HOST, run.server.port, ROUND_TRIP_S) as port:
-                run.noop([100], (peers.Floor, peers.Migrator, peers.MigratorWhole, peers.Alembic), through=port)
-        if "fresh" in only:
-            for count in [100] if chosen.quick else [100, 1000]:
-                run.fresh(count, (*CHECKPOINT, peers.PsqlAll, peers.Migrator, peers.Alembic) if chosen.quick else FRESH)
-        if "pending" in only and not chosen.quick:
-            run.pending(500, 1000)
-    if chosen.write:
-        head = "# Results of `make bench`\n\nRatios within a table are the point; see docs/benchmarks.md.\n\n"
-        RESULTS.write_text(head + "\n".join(run.lines) + "\n")
+    with bench(chosen.rounds, write=chosen.write) as run:
+        every = tables(run, quick=chosen.quick)
+        wanted = [name for name in every if name.startswith(tuple(chosen.only.split(",")))]
+        if not wanted:
+            words.error(f"no such table; there are {', '.join(every)}")
+        load = results.load()
+        condition = results.conditions(load, run.server.version)
+        results.said("versions", "Versions", _versions(), condition, write=chosen.write)
+        for name in wanted:
+            every[name]()
     return 0
 
 
