@@ -11,10 +11,6 @@ def run() -> None:
     stand_in()
     code = quick.answer(sys.argv[1:])
     if code is None:
-        if sys.flags.no_site:  # the image starts without: what revisions may rely on is loaded for those who run them
-            import site  # noqa: PLC0415
-
-            site.main()
         sys.exit(quick.whole(sys.argv[1:]))
     leave(code)
 
