@@ -97,6 +97,7 @@ class Applier:
         self._means.interrupt.cancel = lambda: None
         self._watch.close()
         self._session.close()
+        self._context.__dict__.pop("get_current_heads", None)
         _ALEMBIC_LOG.removeFilter(_nothing)
 
     def step(self, step: Step) -> Applied:
@@ -143,7 +144,10 @@ class Applier:
                 self._context.connection.rollback()
             raise judged from error
         assert tries.applied is not None  # noqa: S101 - Alembic called _version_moved, or raised
-        self._context._has_version_table = lambda: True  # noqa: SLF001 - it has just written to it
+        if now := self.heads:  # under the run lock nobody else moves them; Alembic itself asks once in a run
+            self._context.get_current_heads = lambda: now
+        else:
+            self._context.__dict__.pop("get_current_heads", None)
         return tries.applied
 
     def _statement(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
@@ -171,15 +175,12 @@ class Applier:
             check(ctx.connection, step)
         waited = int(tries.waited_s * 1000)
         duration = int((time.monotonic() - tries.start) * 1000) - waited
-        ledger.mark_finished(
-            ctx.connection, id=execution.row, run=means.run, revision=step.revision, direction=step.direction,
-            seal=step.seal, message=step.message, statements=len(execution.digests), duration_ms=duration,
-            waited_ms=waited, attempts=tries.number,
-        )  # fmt: skip
-        tries.applied = Applied(
+        applied = Applied(
             step.revision, step.label, step.message, step.direction, duration, waited, tries.number,
             len(execution.digests), bool(execution.done),
         )  # fmt: skip
+        ledger.mark_finished(ctx.connection, execution.row, applied, means.run, step.seal)
+        tries.applied = applied
 
     def _push_vacuum_aside(self, relation: int, execution: Execution) -> None:
         """Wait for SHARE UPDATE EXCLUSIVE, long enough for PostgreSQL to cancel an autovacuum in the way.

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from migrator import __version__
 from migrator.backfill import tables
+from migrator.catalog import prepared
 from migrator.errors import Refused
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from migrator.apply import Applied
     from migrator.connect import Control
     from migrator.errors import MigratorError
 
@@ -189,30 +191,24 @@ def accept_edited(control: Control, run: int, revision: str, seal: str) -> None:
     adopt(control, run, {revision: seal})
 
 
-def _text(sql: str) -> Any:
-    import sqlalchemy as sa  # noqa: PLC0415
-
-    return sa.text(sql)
-
-
 def mark_started(
     connection: Connection, run: int, revision: str, direction: str, seal: str | None, digests: list[str]
 ) -> int:
     """Write, in the transaction that is about to be committed, that a revision is under way; return the row's id."""
-    row = connection.execute(
-        _text(
-            "INSERT INTO migrator.step (run, revision, direction, state, seal, digests) "
-            "VALUES (:run, :revision, :direction, 'started', :seal, CAST(:digests AS text[])) RETURNING id"
-        ),
+    [(row,)] = prepared.rows(
+        connection,
+        "INSERT INTO migrator.step (run, revision, direction, state, seal, digests) "
+        "VALUES (%(run)s, %(revision)s, %(direction)s, 'started', %(seal)s, CAST(%(digests)s AS text[])) RETURNING id",
         {"run": run, "revision": revision, "direction": direction, "seal": seal, "digests": digests},
     )
-    return int(row.scalar_one())
+    return int(row)
 
 
 def mark_cursor(connection: Connection, step: int, digests: list[str]) -> None:
     """Write, in the transaction that is about to be committed, which statements it holds."""
-    connection.execute(
-        _text("UPDATE migrator.step SET digests = CAST(:digests AS text[]), uncertain = false WHERE id = :id"),
+    prepared.rows(
+        connection,
+        "UPDATE migrator.step SET digests = CAST(%(digests)s AS text[]), uncertain = false WHERE id = %(id)s",
         {"id": step, "digests": digests},
     )
 
@@ -227,26 +223,36 @@ def mark_done(cursor: Any, step: int, digests: list[str]) -> None:
     cursor.execute("UPDATE migrator.step SET digests = %s, uncertain = false WHERE id = %s", (digests, step))
 
 
-def mark_finished(connection: Connection, **row: Any) -> None:
-    """Write a finished step in its own transaction: a new row, or the end of one that was started."""
-    # A step that took the run's own table away, or what its end is written to, must not be committed.
-    sql = (
-        "WITH taken AS (DELETE FROM migrator.deferred WHERE revision = :revision), "
-        "there AS (SELECT finished, outcome, error, message, revision, from_heads, to_heads, found FROM migrator.run) "
-    )
-    if row.get("id"):
-        sql += (
-            "UPDATE migrator.step SET state = 'finished', finished = clock_timestamp(), statements = :statements, "
-            "duration_ms = :duration_ms, waited_ms = :waited_ms, attempts = :attempts, uncertain = false, "
-            "run = :run, seal = :seal, message = :message WHERE id = :id"
-        )
-    else:
-        sql += (
-            "INSERT INTO migrator.step (run, revision, direction, state, seal, message, started, finished, statements, "
-            "duration_ms, waited_ms, attempts) VALUES (:run, :revision, :direction, 'finished', :seal, :message, "
-            "now(), clock_timestamp(), :statements, :duration_ms, :waited_ms, :attempts)"
-        )
-    connection.execute(_text(sql), row)
+# A step that took the run's own table away, or what its end is written to, must not be committed.
+_END = """WITH taken AS (DELETE FROM migrator.deferred WHERE revision = $2),
+there AS (SELECT finished, outcome, error, message, revision, from_heads, to_heads, found FROM migrator.run)
+"""
+_TYPES = ("bigint", "text", "text", "text", "text", "int", "int", "int", "int")
+_FINISHED = prepared.Statement(
+    "lockstep_finished",
+    _TYPES,
+    _END + "INSERT INTO migrator.step (run, revision, direction, state, seal, message, started, finished, statements, "
+    "duration_ms, waited_ms, attempts) "
+    "VALUES ($1, $2, $3, 'finished', $4, $5, now(), clock_timestamp(), $6, $7, $8, $9)",
+)
+_ENDED = prepared.Statement(
+    "lockstep_ended",
+    (*_TYPES, "bigint"),
+    _END + "UPDATE migrator.step SET state = 'finished', finished = clock_timestamp(), run = $1, seal = $4, "  # noqa: S608 - texts of our own
+    "message = $5, statements = $6, duration_ms = $7, waited_ms = $8, attempts = $9, uncertain = false "
+    "WHERE id = $10 AND direction = $3",
+)
+
+
+def mark_finished(connection: Connection, row: int | None, applied: Applied, run: int, seal: str | None) -> None:
+    """Write a finished step in its own transaction: a new row, or the end of the `row` that was started."""
+    values = (
+        run, applied.revision, applied.direction, seal, applied.message, applied.statements, applied.duration_ms,
+        applied.waited_ms, applied.attempts,
+    )  # fmt: skip
+    statement, more = (_ENDED, (row,)) if row else (_FINISHED, ())
+    prepared.prepare(connection, statement)
+    statement.ask(connection, *values, *more)
 
 
 _RUNS = """

@@ -131,7 +131,10 @@ def write(project: "Project", path: str = PATH) -> bool:
     listing, _ = _listed(top)
     digests = [_digest(os.path.join(top, line.split("\t")[0])) for line in listing]  # noqa: PTH118
     script = type(project.script).from_config(project.config)  # loaded after they were listed, not before
-    seals = {item.revision: seal.of_file(Path(item.path)) for item in script.walk_revisions()}
+    of_files = {Path(item.path): seal.of_file(Path(item.path)) for item in script.walk_revisions()}
+    seals = {item.revision: of_files[Path(item.path)] for item in script.walk_revisions()}
+    if path == PATH:
+        seal.keep(of_files)
     head = head_of(written, sorted(script.get_heads()), digest_of(seals), models, len(ledger.UPGRADES))
     partial = f"{path}.partial"
     with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123

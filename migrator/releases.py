@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from migrator.catalog import prepared
 from migrator.contract import Contract, ContractError
 
 if TYPE_CHECKING:
@@ -20,20 +21,25 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"  # the digest of the one release that stands for an app that does not report
 
-LIVE = "i.ended IS NULL AND i.seen > clock_timestamp() - make_interval(secs => {seconds})"
 
 # Times that an app may report and Python does not know are cut to those it does.
 _RELEASES = """
 SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)),
-       concat(r.xmin, r.ctid), CASE WHEN concat(r.xmin, r.ctid) <> ALL ('{{{known}}}') THEN r.contract::text END,
+       concat(r.xmin, r.ctid), CASE WHEN concat(r.xmin, r.ctid) <> ALL ({known}) THEN r.contract::text END,
        r.broken_by, r.digest IS NOT NULL, count(i.id),
        greatest(least(min(i.started), '9999-12-30'), '0001-01-02'), least(max(i.seen), '9999-12-30'),
        coalesce(r.recorded > clock_timestamp() - make_interval(secs => {seconds})
          AND NOT EXISTS (SELECT 1 FROM migrator.instance x
                          WHERE x.release = r.digest AND x.started >= r.recorded), false)
   FROM migrator.release r
-  FULL JOIN (SELECT * FROM migrator.instance i WHERE {live}) i ON i.release = r.digest
+  FULL JOIN (SELECT * FROM migrator.instance
+             WHERE ended IS NULL AND seen > clock_timestamp() - make_interval(secs => {seconds})) i
+    ON i.release = r.digest
  GROUP BY r.digest, i.release ORDER BY max(i.seen) DESC NULLS LAST, r.recorded DESC NULLS LAST"""
+
+_PREPARED = prepared.Statement(
+    "lockstep_releases", ("text[]", "float8"), _RELEASES.format(known="$1", seconds="$2")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,19 +89,15 @@ def read(
     milliseconds to send and to parse.
     """
     contracts = {} if contracts is None else contracts
-    rows = connection.exec_driver_sql(_query(retention_ms, contracts))
+    prepared.prepare(connection, _PREPARED)
+    rows = _PREPARED.ask(connection, list(contracts), retention_ms / 1000)
     return tuple(_release(contracts, *row) for row in rows)
 
 
 def read_by(control: Control, retention_ms: int) -> tuple[Release, ...]:
     """Return the same, read on the control connection."""
-    return tuple(_release({}, *row) for row in control.rows(_query(retention_ms, {})))
-
-
-def _query(retention_ms: int, contracts: dict[str, Contract]) -> str:
-    seconds = retention_ms / 1000
-    known = ",".join(f'"{version}"' for version in contracts)
-    return _RELEASES.format(seconds=seconds, live=LIVE.format(seconds=seconds), known=known)
+    rows = control.rows(_RELEASES.format(known="'{}'", seconds=retention_ms / 1000))
+    return tuple(_release({}, *row) for row in rows)
 
 
 def _release(

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 from migrator.errors import StepFailed
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+KNOWN = Path(__file__).with_name("versions.seals")
+_KIND = "ast1:"
+_SEAL = re.compile(f"{_KIND}[0-9a-f]{{64}}")
 _IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_params", "returns", "annotation", "type_ignores"}
 _TYPING_MODULES = {"typing", "collections.abc", "__future__", "typing_extensions"}
 
@@ -35,12 +36,32 @@ def _of_file(path: Path, _changed_ns: int, _size: int) -> str:
 
 def of_source(source: bytes, name: str = "revision") -> str:
     """Return 'ast1:' and a digest of the normalised syntax tree."""
+    if known := _known().get(hashlib.sha256(source).hexdigest()):
+        return known
     try:
         written = _written(ast.parse(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         text = " ".join(str(error).split())
         raise StepFailed(f"{name} is not valid Python: {text}", "correct the file") from None
-    return "ast1:" + hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
+    return _KIND + hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def keep(seals: dict[Path, str]) -> None:
+    """Write the seals of these files, by the digests of their bytes, for later runs: a syntax tree takes a while."""
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} {seal}" for path, seal in seals.items()]
+    partial = KNOWN.with_suffix(".partial")
+    partial.write_text("\n".join(lines), encoding="ascii")
+    partial.replace(KNOWN)
+
+
+@functools.cache
+def _known() -> dict[str, str]:
+    """Return the seals that were kept, by digest; none of another way to make them, and none from a damaged file."""
+    try:
+        lines = [line.split(" ") for line in KNOWN.read_text(encoding="ascii").splitlines()]
+    except (OSError, ValueError):
+        return {}
+    return {line[0]: line[1] for line in lines if len(line) == 2 and _SEAL.fullmatch(line[1])}  # noqa: PLR2004 - a pair
 
 
 def _written(node: object) -> str:

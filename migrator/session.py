@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 _STATE = "SELECT current_setting('search_path'), current_setting('role')"
 _SET_HERE = "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'"
 _RESTORE = (
-    "SELECT set_config('role', :role, false), set_config('search_path', :search_path, false)"
-    ", set_config('lock_timeout', :lock, true), set_config('statement_timeout', :statement, true)"
+    "SELECT set_config('role', %(role)s, false), set_config('search_path', %(search_path)s, false)"
+    ", set_config('lock_timeout', %(lock)s, true), set_config('statement_timeout', %(statement)s, true)"
 )
 # Who commits on the driver's connection, past SQLAlchemy's events, is in another transaction afterwards.
 _NUMBER = "txid_current()"
 
 
-_BEGIN = f"{_RESTORE}, {_NUMBER}, ({lock.STILL_HELD})"
+# The log keeps the order of commits, so the run's own end, which waits for the disk, does so for all steps before it.
+_NO_FLUSH = "set_config('synchronous_commit', 'off', true)"
+_BEGIN = f"{_RESTORE}, {_NO_FLUSH}, {_NUMBER}, ({lock.STILL_HELD.replace(':pid', '%(pid)s')})"
 _LIMIT = f"{_RESTORE}, {_NUMBER}, {prepared.THERE}"
 # One message, because each revision pays for it. Set as who connected, who may have given the rights away since.
 _TAKE_BACK = "SET ROLE NONE; RESET ALL; SELECT "  # and what env.py has set, the role last
@@ -93,11 +95,10 @@ class Session:
         return bool(self._control.row("SELECT txid_status(%s) = 'committed'", (self._transaction,))[0])
 
     def _set(self, sql: str, lock_ms: int, statement_ms: int, **more: Any) -> Any:
-        import sqlalchemy as sa  # noqa: PLC0415
-
         limits = {"lock": f"{lock_ms}ms", "statement": f"{statement_ms}ms"}
         given = {"search_path": self._search_path, "role": self._role, **limits, **more}
-        return self.context.connection.execute(sa.text(sql), given).one()
+        [row] = prepared.rows(self.context.connection, sql, given)
+        return row
 
     @property
     def is_lost(self) -> bool:

@@ -24,6 +24,7 @@ ON_ERROR = ("stop", "set aside")
 NEEDS = "-- needs backfill "  # how a rendered revision says so
 
 _THERE = "SELECT state, revision FROM migrator.backfill WHERE name = :name"
+DECLARED = "migrator.backfill"  # in the connection's info: the revision that runs has declared one
 _INSERT = """
 INSERT INTO migrator.backfill
     (name, namespace, relation, assignments, predicate, search_path, batch_size, before_serving, on_error)
@@ -142,6 +143,7 @@ def _record(connection: sa.Connection, operation: BackfillOp) -> None:
                 'give this one another name: op.backfill(…, name="…")',
             )
         connection.execute(sa.text("DELETE FROM migrator.backfill WHERE name = :name"), {"name": operation.name})
+    connection.info[DECLARED] = True
     values, where = operation.texts(connection.dialect)
     namespace, relation = target.found(connection, operation.schema, operation.table)
     target.check(connection, namespace, relation, tuple(values))

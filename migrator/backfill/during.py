@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from migrator import environment
-from migrator.backfill import declare, needs, progress, store  # noqa: F401 - declare registers op.backfill
+from migrator.backfill import declare, needs, progress, store
 from migrator.backfill.worker import Worker
 from migrator.clock import Deadline
 from migrator.errors import Busy
@@ -33,8 +33,10 @@ _REVERTED = (
 def record(connection: Any, step: Step) -> bool:
     """Write, in the step's transaction, which revision declared a backfill; end those of one that is taken back.
 
-    Return whether there were any.
+    Return whether there were any. One that declares none, as most, is not asked about.
     """
+    if step.direction == "up" and not connection.info.pop(declare.DECLARED, False):
+        return False
     sql = _DECLARED if step.direction == "up" else _REVERTED
     return bool(connection.exec_driver_sql(sql, {"revision": step.revision}).rowcount)
 

@@ -31,22 +31,25 @@ class Statement:
     def ask(self, connection: Connection, *arguments: Any) -> list[Any]:
         """Return its rows; it has to be prepared."""
         values = {f"a{number}": value for number, value in enumerate(arguments)}
-        return rows(connection, f"{_GENERIC}EXECUTE {self.name} ({', '.join(f'%({name})s' for name in values)})", values)
+        places = ", ".join(f"%({name})s" for name in values)
+        return rows(connection, f"{_GENERIC}EXECUTE {self.name} ({places})", values)
 
 
 def note(connection: Connection, there: Iterable[str]) -> None:
-    """Tell the next `prepare` on this connection what is there: it need not ask."""
-    connection.info[_NOTED] = frozenset(there)
+    """Tell `prepare` what is there on this connection now: it need not ask. Whoever begins to tell has to go on."""
+    connection.info[_NOTED] = set(there)
 
 
 def prepare(connection: Connection, *statements: Statement) -> None:
     """Prepare those that are not there, for the rest of the session: a revision may have said DEALLOCATE ALL."""
-    there = connection.info.pop(_NOTED, None)
+    there = connection.info.get(_NOTED)
     if there is None:
         [(there,)] = rows(connection, f"SELECT {THERE}")
     for one in statements:
         if one.name not in there:
             rows(connection, f"PREPARE {one.name} ({', '.join(one.types)}) AS {one.text}")
+            if _NOTED in connection.info:
+                connection.info[_NOTED].add(one.name)
 
 
 def rows(connection: Connection, statement: str, parameters: dict[str, Any] | None = None) -> list[Any]:

@@ -27,19 +27,18 @@ UNION ALL SELECT {stamp} FROM pg_auth_members
 UNION ALL SELECT hash_record_extended(ROW(oid, rolname, rolsuper, rolinherit, rolbypassrls), 0) FROM pg_roles
 UNION ALL SELECT {stamp} FROM pg_database WHERE datname = current_database()
 UNION ALL SELECT hash_record_extended(ROW(tableoid, xmin, ctid, pg_type_is_visible(oid)), 0)
-  FROM pg_type WHERE typtype IN ('e', 'd')
+  FROM pg_type WHERE oid >= 16384 AND typtype IN ('e', 'd')
 UNION ALL SELECT {stamp} FROM pg_enum
-UNION ALL SELECT {stamp} FROM pg_constraint WHERE contypid <> 0
+UNION ALL SELECT {stamp} FROM pg_constraint WHERE contypid >= 16384
 UNION ALL SELECT hashtextextended(current_schemas(true)::text, 0)"""
 
 # What a name means, beside the ground. An index hides a table of its name, if its schema is searched before; the
-# first to be searched is always pg_catalog.
+# first to be searched is always pg_catalog. What belongs to an extension is nobody's name.
 _NAMES = """
-SELECT hash_record_extended(ROW(oid, relname, relnamespace, relkind, relowner, relispartition), 0) AS stamp
-  FROM pg_class
-  WHERE oid >= 16384 AND relkind <> 't' AND (relkind NOT IN ('i', 'I') OR cardinality(current_schemas(true)) > 2)
+SELECT meaning AS stamp FROM class
+  WHERE relkind NOT IN ('i', 'I') OR (SELECT cardinality(current_schemas(true)) > 2)
 UNION ALL SELECT {stamp} FROM pg_depend
-  WHERE classid = 'pg_class'::regclass AND objid >= 16384 AND deptype IN ('e', 'i')"""
+  WHERE refclassid = 'pg_extension'::regclass AND classid = 'pg_class'::regclass AND deptype = 'e'"""
 
 # What makes a view take writes or not, however deep beneath it.
 _VIEWS = """
@@ -51,9 +50,9 @@ UNION ALL SELECT {stamp} FROM pg_foreign_table"""
 
 # The other half of a foreign key has another seed: on a table that refers to itself the two would cancel out.
 _RELATIONS = """
-SELECT oid AS relation, stamp FROM kept
+SELECT oid AS relation, stamp FROM class WHERE relkind NOT IN ('i', 'I')
 UNION ALL SELECT attrelid, {stamp} FROM pg_attribute
-  WHERE attrelid >= 16384 AND attnum > 0 AND attrelid IN (SELECT oid FROM kept WHERE relkind <> 'S')
+  WHERE attrelid >= 16384 AND attnum > 0 AND attrelid IN (SELECT oid FROM class WHERE relkind NOT IN ('i', 'I', 'S'))
 UNION ALL SELECT adrelid, {stamp} FROM pg_attrdef WHERE adrelid >= 16384
 UNION ALL SELECT indrelid, hash_record_extended(ROW(i.tableoid, i.xmin, i.ctid, x.xmin, x.ctid), 0)
   FROM pg_index i JOIN pg_class x ON x.oid = indexrelid
@@ -67,8 +66,10 @@ UNION ALL SELECT polrelid, {stamp} FROM pg_policy WHERE polrelid >= 16384
 UNION ALL SELECT partrelid, {stamp} FROM pg_partitioned_table WHERE partrelid >= 16384"""
 
 _QUERY = """
-WITH kept AS MATERIALIZED (
-  SELECT oid, relkind, {stamp} AS stamp FROM pg_class WHERE oid >= 16384 AND relkind NOT IN ('i', 'I', 't'))
+WITH class AS MATERIALIZED (
+  SELECT oid, relkind, {stamp} AS stamp,
+         hash_record_extended(ROW(oid, relname, relnamespace, relkind, relowner, relispartition), 0) AS meaning
+    FROM pg_class WHERE oid >= 16384 AND relkind <> 't' AND relnamespace <> 'pg_toast'::regnamespace)
 SELECT 'ground', NULL::oid, NULL::int, bit_xor(stamp), NULL::text FROM ({ground}) g
 UNION ALL SELECT 'names', NULL, NULL, bit_xor(stamp), NULL FROM ({names}) n
 UNION ALL SELECT 'views', NULL, NULL, bit_xor(stamp), NULL FROM ({views}) v

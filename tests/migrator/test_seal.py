@@ -1,6 +1,7 @@
 """Seal: what breaks it and what does not."""
 
 import contextlib
+import hashlib
 
 import pytest
 from hypothesis import given
@@ -147,3 +148,38 @@ def test_a_file_that_is_no_python_is_one_clear_error(source):
     if caught:
         assert "2026_x.py is not valid Python" in caught.value.message
         assert "\n" not in caught.value.message
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A file whose seal is kept, and where."""
+    monkeypatch.setattr(seal, "KNOWN", tmp_path / "versions.seals")
+    path = tmp_path / "a1.py"
+    path.write_text(BASE)
+    seal.keep({path: seal.of_source(BASE.encode())})
+    seal._known.cache_clear()
+    yield path
+    seal._known.cache_clear()
+
+
+def test_a_kept_seal_is_that_of_the_very_bytes_alone(kept):
+    assert seal._known() == {hashlib.sha256(BASE.encode()).hexdigest(): seal.of_source(BASE.encode())}
+    edited = BASE.replace("Integer", "BigInteger")
+    kept.write_text(edited)
+    assert seal.of_file(kept) != next(iter(seal._known().values()))
+    with pytest.MonkeyPatch.context() as without:
+        without.setattr(seal, "_known", dict)
+        assert seal.of_file(kept) == seal.of_source(edited.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "\x00\xff", "a b c", "{digest} ast0:1", "{digest} ast1:12", "{digest}", "{digest}  ast1:" + "0" * 64],
+)
+def test_kept_seals_that_are_damaged_are_made_anew(kept, text):
+    digest = hashlib.sha256(BASE.encode()).hexdigest()
+    was = seal.of_source(BASE.encode())
+    seal.KNOWN.write_text(text.replace("{digest}", digest), encoding="latin-1")
+    seal._known.cache_clear()
+    assert seal._known() == {}
+    assert seal.of_source(BASE.encode()) == was
