@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import sys
+from typing import Any
 
 from migrator import __version__, answer, settings
 from migrator.backfill import arguments as backfill_arguments
@@ -32,6 +33,42 @@ VERBS = {
     "wait": "wait until the database answers",
     "doctor": "print what only the live platform can tell, secrets masked; changes nothing",
 }
+
+# What each verb alone takes: names, help, and how it is read.
+_SWITCH: dict[str, Any] = {"switch": True}
+_OWN: dict[str, tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]] = {
+    "upgrade": (
+        (("revision",), "target; default head", {"env": "MIGRATOR_TARGET", "nargs": "?", "default": "head"}),
+        (("--accept-edited",), "record the new seal of an applied revision that was edited",
+         {"env": "MIGRATOR_ACCEPT_EDITED", "metavar": "REV"}),
+        (("--deferred-only",), "apply only what an earlier run held back; for a nightly job",
+         {"env": "MIGRATOR_DEFERRED_ONLY", **_SWITCH}),
+        (("--check-drift",), "afterwards compare the database with the models; for a nightly job",
+         {"env": "MIGRATOR_CHECK_DRIFT", **_SWITCH}),
+        (("--expect-commit",), "refuse unless this image was built from that commit",
+         {"env": "MIGRATOR_EXPECT_COMMIT", "metavar": "SHA"}),
+        (("--run-id",), "a name for this run, kept in the ledger; for whoever started it",
+         {"env": "MIGRATOR_RUN_ID", "metavar": "NAME"}),
+    ),
+    "downgrade": (
+        (("revision",), "target: -1, a revision, or base", {}),
+        (("--yes",), "go on although the app is in session", {"env": "MIGRATOR_YES", **_SWITCH}),
+    ),
+    "plan": ((("revision",), "target; default head", {"nargs": "?", "default": "head"}),),
+    "history": (
+        (("--limit",), "how many entries to show; default 50", {"env": "MIGRATOR_LIMIT", "type": int, "default": "50"}),
+    ),
+    "sql": (
+        (("range",), "which revisions; default all", {"nargs": "?", "default": "head", "metavar": "FROM:TO"}),
+    ),
+    "revision": (
+        (("-m", "--message"), "what changes, in a few words", {"env": "MIGRATOR_MESSAGE"}),
+        (("--empty",), "write an empty revision to fill in", {"env": "MIGRATOR_EMPTY", **_SWITCH}),
+        (("--merge",), "join several heads into one", {"env": "MIGRATOR_MERGE", **_SWITCH}),
+        (("--no-rehearsal",), "do not rehearse what was written", {"env": "MIGRATOR_NO_REHEARSAL", **_SWITCH}),
+    ),
+}  # fmt: skip
+_ELSEWHERE = {"backfill": backfill_arguments.add, "rehearse": rehearsal_arguments.add}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,91 +110,19 @@ def _common(sub: argparse.ArgumentParser) -> None:
 
 
 def _own(verb: str, sub: argparse.ArgumentParser) -> None:
-    if verb == "upgrade":
-        sub.add_argument(
-            "revision",
-            nargs="?",
-            default=os.environ.get("MIGRATOR_TARGET", "head"),
-            help="target (env: MIGRATOR_TARGET; default head)",
-        )
-        sub.add_argument(
-            "--accept-edited",
-            metavar="REV",
-            default=os.environ.get("MIGRATOR_ACCEPT_EDITED"),
-            help="record the new seal of an applied revision that was edited (env: MIGRATOR_ACCEPT_EDITED)",
-        )
-        sub.add_argument(
-            "--deferred-only",
-            action="store_true",
-            default=_switch("MIGRATOR_DEFERRED_ONLY"),
-            help="apply only what an earlier run held back; for a nightly job (env: MIGRATOR_DEFERRED_ONLY)",
-        )
-        sub.add_argument(
-            "--check-drift",
-            action="store_true",
-            default=_switch("MIGRATOR_CHECK_DRIFT"),
-            help="afterwards compare the database with the models; for a nightly job (env: MIGRATOR_CHECK_DRIFT)",
-        )
-        sub.add_argument(
-            "--expect-commit",
-            metavar="SHA",
-            default=os.environ.get("MIGRATOR_EXPECT_COMMIT"),
-            help="refuse unless this image was built from that commit (env: MIGRATOR_EXPECT_COMMIT)",
-        )
-        sub.add_argument(
-            "--run-id",
-            metavar="NAME",
-            default=os.environ.get("MIGRATOR_RUN_ID"),
-            help="a name for this run, kept in the ledger; for whoever started it (env: MIGRATOR_RUN_ID)",
-        )
-    elif verb == "downgrade":
-        sub.add_argument("revision", help="target: -1, a revision, or base")
-        sub.add_argument(
-            "--yes",
-            action="store_true",
-            default=_switch("MIGRATOR_YES"),
-            help="go on although the app is in session (env: MIGRATOR_YES)",
-        )
-    elif verb == "plan":
-        sub.add_argument("revision", nargs="?", default="head", help="target; default head")
-    elif verb == "backfill":
-        backfill_arguments.add(sub)
-    elif verb == "history":
-        sub.add_argument(
-            "--limit",
-            type=int,
-            default=os.environ.get("MIGRATOR_LIMIT", "50"),
-            help="how many entries to show; default 50 (env: MIGRATOR_LIMIT)",
-        )
-    elif verb == "rehearse":
-        rehearsal_arguments.add(sub)
-    elif verb == "sql":
-        sub.add_argument("range", nargs="?", default="head", metavar="FROM:TO", help="which revisions; default all")
-    elif verb == "revision":
-        sub.add_argument(
-            "-m",
-            "--message",
-            default=os.environ.get("MIGRATOR_MESSAGE"),
-            help="what changes, in a few words (env: MIGRATOR_MESSAGE)",
-        )
-        sub.add_argument(
-            "--empty",
-            action="store_true",
-            default=_switch("MIGRATOR_EMPTY"),
-            help="write an empty revision to fill in (env: MIGRATOR_EMPTY)",
-        )
-        sub.add_argument(
-            "--merge",
-            action="store_true",
-            default=_switch("MIGRATOR_MERGE"),
-            help="join several heads into one (env: MIGRATOR_MERGE)",
-        )
-        sub.add_argument(
-            "--no-rehearsal",
-            action="store_true",
-            default=_switch("MIGRATOR_NO_REHEARSAL"),
-            help="do not rehearse what was written (env: MIGRATOR_NO_REHEARSAL)",
-        )
+    """Add what one verb alone takes."""
+    for names, text, more in _OWN.get(verb, ()):
+        variable = more.get("env")
+        given = os.environ.get(variable) if variable else None
+        told = f"{text} (env: {variable})" if variable else text
+        if more.get("switch"):
+            sub.add_argument(*names, action="store_true", default=settings.is_on(given or ""), help=told)
+        else:
+            default = given if given is not None else more.get("default")
+            rest = {name: more[name] for name in ("nargs", "metavar", "type") if name in more}
+            sub.add_argument(*names, default=default, help=told, **rest)
+    if verb in _ELSEWHERE:
+        _ELSEWHERE[verb](sub)
 
 
 def _switch(variable: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator import ledger, run
+from migrator import ledger, past, run
 from migrator.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the ledger's steps, the newest first."""
     with run.connected(settings, report) as means:
         limit = min(max(1, arguments.limit), MOST)
-        steps = ledger.history(means.control, limit) if ledger.version(means.control) else []
+        steps = past.steps(means.control, limit) if ledger.version(means.control) else []
     report.data["steps"] = steps
     for item in steps:
         word = _WORDS[item["direction"]] if item["state"] == "finished" else "started"

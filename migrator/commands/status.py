@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from migrator import holding, ledger, release, releases, standing
+from migrator import holding, ledger, past, release, releases, standing
 from migrator.backfill import progress, store
 from migrator.commands.plan import held_back, load, look, why_deferred
 from migrator.errors import EXIT_DONE
@@ -12,10 +13,34 @@ from migrator.errors import EXIT_DONE
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from migrator.environment import Project
+    from migrator.manifest import Manifest
+    from migrator.means import Means
+    from migrator.plan import Plan
     from migrator.report import Report
     from migrator.settings import Settings
 
 RUNS = 5
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the ledger and the revision files say."""
+
+    where: str
+    made: Plan
+    has_ledger: bool
+    digest: str | None
+    served: bool
+    waiting: dict[str, tuple[str, Any]]
+    live: int
+    backfills: list[store.Backfill]
+    releases: tuple[releases.Release, ...]
+    runs: list[dict[str, Any]]
+
+    @property
+    def at(self) -> str:
+        return ", ".join(self.made.heads) or "base"
 
 
 def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
@@ -23,48 +48,62 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     known = standing.known(settings)
     project = None if known else load(settings)
     with holding.connected(settings, report) as means:
-        made = standing.at_head(means.control, known)
-        if made is None:
-            project = project or load(settings)
-            made = look(means, project, "heads")
-        has_ledger = ledger.version(means.control) > 0
-        runs = ledger.last_runs(means.control, RUNS) if has_ledger else []
-        digest = release.of_project(project) if project else known and known.models
-        served = bool(has_ledger and digest and releases.is_recorded(means.control, digest))
-        waiting = ledger.deferred(means.control) if has_ledger else {}
-        live = ledger.live_instances(means.control, settings.retention_ms)
-        backfills = store.every(means.control)
-        seen = releases.read_by(means.control, settings.retention_ms) if has_ledger else ()
-    at = ", ".join(made.heads) or "base"
-    report.data |= {
-        "database": means.control.where.shown, "heads": list(made.heads), "ahead": list(made.ahead),
-        "pending": [step.revision for step in made.steps], "ledger": has_ledger, "release": digest,
-        "served": served, "live_instances": live, "deferred": held_back(made, waiting),
-        "backfills": _backfills(backfills),
-        "releases": [_release(item) for item in seen], "runs": runs,
+        seen = _look(means, known, project)
+    report.data |= _data(seen)
+    _show(seen, report)
+    return report.finish(
+        EXIT_DONE, "done", f"done: {len(seen.made.steps)} pending, the database is at {seen.at}; nothing was changed"
+    )
+
+
+def _look(means: Means, known: Manifest | None, project: Project | None) -> _Seen:
+    made = standing.at_head(means.control, known)
+    if made is None:
+        project = project or load(means.settings)
+        made = look(means, project, "heads")
+    has_ledger = ledger.version(means.control) > 0
+    digest = release.of_project(project) if project else known and known.models
+    return _Seen(
+        where=means.control.where.shown,
+        made=made,
+        has_ledger=has_ledger,
+        digest=digest,
+        served=bool(has_ledger and digest and releases.is_recorded(means.control, digest)),
+        waiting=ledger.deferred(means.control) if has_ledger else {},
+        live=ledger.live_instances(means.control, means.settings.retention_ms),
+        backfills=store.every(means.control),
+        releases=releases.read_by(means.control, means.settings.retention_ms) if has_ledger else (),
+        runs=past.runs(means.control, RUNS) if has_ledger else [],
+    )
+
+
+def _data(seen: _Seen) -> dict[str, Any]:
+    return {
+        "database": seen.where, "heads": list(seen.made.heads), "ahead": list(seen.made.ahead),
+        "pending": [step.revision for step in seen.made.steps], "ledger": seen.has_ledger, "release": seen.digest,
+        "served": seen.served, "live_instances": seen.live, "deferred": held_back(seen.made, seen.waiting),
+        "backfills": _backfills(seen.backfills), "releases": [_release(item) for item in seen.releases],
+        "runs": seen.runs,
     }  # fmt: skip
-    report.line(f"database   {means.control.where.shown}")
-    report.line(f"at         {at}{' (ahead of the files here)' if made.ahead else ''}")
-    for step in made.steps:
-        report.line(f"pending    {step.label}   {step.revision}{why_deferred(step, waiting)}")
-    for item in backfills:
+
+
+def _show(seen: _Seen, report: Report) -> None:
+    report.line(f"database   {seen.where}")
+    report.line(f"at         {seen.at}{' (ahead of the files here)' if seen.made.ahead else ''}")
+    for step in seen.made.steps:
+        report.line(f"pending    {step.label}   {step.revision}{why_deferred(step, seen.waiting)}")
+    for item in seen.backfills:
         if item.unfinished:
             report.line(progress.line(item, item.rate))
-    report.line(
-        f"release    {digest or 'no models file is named in alembic.ini'}{', served' if served else ', not recorded'}"
-    )
-    report.line(f"live       {live} app instances reported lately")
-    for item in seen:
-        if item.live:
-            report.line(f"           {item}{f', broken by {item.broken_by}' if item.broken_by else ''}")
-    for item in runs:
-        report.line(
-            f"run        {item['started']:%Y-%m-%d %H:%M:%S}   {item['verb']:<9} {item['outcome']:<11} "
-            f"{item['message'] or ''}".rstrip()
-        )
-    return report.finish(
-        EXIT_DONE, "done", f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed"
-    )
+    named = seen.digest or "no models file is named in alembic.ini"
+    report.line(f"release    {named}{', served' if seen.served else ', not recorded'}")
+    report.line(f"live       {seen.live} app instances reported lately")
+    for one in seen.releases:
+        if one.live:
+            report.line(f"           {one}{f', broken by {one.broken_by}' if one.broken_by else ''}")
+    for run in seen.runs:
+        words = f"{run['verb']:<9} {run['outcome']:<11} {run['message'] or ''}"
+        report.line(f"run        {run['started']:%Y-%m-%d %H:%M:%S}   {words}".rstrip())
 
 
 def _backfills(found: list[store.Backfill]) -> list[dict[str, Any]]:
