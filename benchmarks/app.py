@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg2
 
@@ -44,9 +44,25 @@ sys.exit(main())
 """
 
 
+class App(NamedTuple):
+    """A running app, and what it took until it was ready."""
+
+    port: int
+    pid: int
+    ready_ms: float
+    ready_processor_ms: float
+
+
+class Round(NamedTuple):
+    """What one app did in one round."""
+
+    rate: float
+    processor_ms: float  # a request
+
+
 @contextlib.contextmanager
-def running(code: str, url: str, path: str) -> Iterator[tuple[int, float]]:
-    """Run the app; yields its port and how many milliseconds it took until it answered with 200."""
+def running(code: str, url: str, path: str) -> Iterator[App]:
+    """Run the app until it answered with 200, and then for as long as it is wanted."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": url, "PORT": str(port)}
@@ -57,7 +73,7 @@ def running(code: str, url: str, path: str) -> Iterator[tuple[int, float]]:
             if time.perf_counter() - begun > PATIENCE_S or process.poll() is not None:
                 raise SystemExit("the app did not become ready")
             time.sleep(0.005)
-        yield port, (time.perf_counter() - begun) * 1000
+        yield App(port, process.pid, (time.perf_counter() - begun) * 1000, processor_ms(process.pid))
     finally:
         process.terminate()
         process.wait()
@@ -97,10 +113,42 @@ def throughput(port: int, path: str, seconds: float) -> float:
     return sum(counts) / seconds
 
 
+def processor_ms(pid: int) -> float:
+    """Return the processor time a process has used: other load hardly touches it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def compared(apps: tuple[App, App], path: str, seconds: float, rounds: int) -> list[tuple[Round, Round]]:
+    """Ask both in turn, the other one first each time; so that a load that comes or goes meets both."""
+    pairs = []
+    for app in apps:
+        throughput(app.port, path, seconds)  # until its pool is filled
+    for turn in range(rounds):
+        found = {}
+        for app in apps if turn % 2 else reversed(apps):
+            used = processor_ms(app.pid)
+            rate = throughput(app.port, path, seconds)
+            found[app] = Round(rate, (processor_ms(app.pid) - used) / (rate * seconds))
+        pairs.append((found[apps[0]], found[apps[1]]))
+    return pairs
+
+
+def all_of(rounds: tuple[Round, ...]) -> tuple[float, float]:
+    """Return requests per second and processor time a request over all rounds, which are of the same length."""
+    rate = statistics.fmean(one.rate for one in rounds)
+    return rate, statistics.fmean(one.rate * one.processor_ms for one in rounds) / rate
+
+
+def spread(ratios: list[float]) -> str:
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"of {len(ratios)} pairs the median {middle:.3f}, half of them {low:.3f} to {high:.3f}"
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("--rounds", type=int, default=11)
-    words.add_argument("--seconds", type=float, default=2)
+    words.add_argument("--rounds", type=int, default=41)
+    words.add_argument("--seconds", type=float, default=0.5)
     words.add_argument("--write", action="store_true", help=f"keep what was measured in {results.FILE.name}")
     given = words.parse_args()
     load = results.load()
@@ -115,19 +163,22 @@ def main() -> None:
             path = f"/users/{cursor.fetchone()[0]}"
         ready = []
         for _ in range(5):
-            with running(AS_IT_IS, url, path) as (_, took):
-                ready.append(took)
-        with running(AS_IT_IS, url, path) as (one, _), running(BARE, url, path) as (other, _):
-            pairs = [
-                (throughput(one, path, given.seconds), throughput(other, path, given.seconds))
-                for _ in range(given.rounds)
-            ]
-    gated, bare = (statistics.median(values) for values in zip(*pairs, strict=True))
-    ratios = sorted(a / b for a, b in pairs)
+            with running(AS_IT_IS, url, path) as app:
+                ready.append(app)
+        with running(AS_IT_IS, url, path) as one, running(BARE, url, path) as other:
+            pairs = compared((one, other), path, given.seconds, given.rounds)
+    took = [app.ready_ms for app in ready]
+    processor = statistics.median(app.ready_processor_ms for app in ready)
+    (gated, own), (bare, others) = (all_of(side) for side in zip(*pairs, strict=True))
+    rates, used = (
+        spread([a.rate / b.rate for a, b in pairs]),
+        spread([a.processor_ms / b.processor_ms for a, b in pairs]),
+    )
     lines = [
-        f"- start to ready: median {statistics.median(ready):.0f} ms, min {min(ready):.0f}, max {max(ready):.0f}",
-        f"- `GET /users/1`: {gated:.0f} a second with gate and reporting, {bare:.0f} without",
-        f"- ratio: median {statistics.median(ratios):.3f}, min {ratios[0]:.3f}, max {ratios[-1]:.3f}",
+        f"- start to ready: median {statistics.median(took):.0f} ms, min {min(took):.0f}, max {max(took):.0f}",
+        f"- start to ready, processor time: median {processor:.0f} ms",
+        f"- `GET /users/1`: {gated:.0f} a second with the gate, {bare:.0f} without: {gated / bare:.3f}; {rates}",
+        f"- processor time a request: {own:.3f} ms and {others:.3f} ms: {own / others:.3f}; {used}",
     ]
     results.said("app", "The app", lines, results.conditions(load, server.version), write=given.write)
 

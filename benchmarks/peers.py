@@ -31,9 +31,7 @@ cursor.execute("SELECT version_num FROM migrator.alembic_version")
 assert cursor.fetchone()[0] == os.environ["HEAD"]
 print("nothing to do")
 """
-SCRIPT = (
-    "import sys\nfrom migrator.quick import main\nsys.exit(main())\n"  # what the image has as /opt/venv/bin/migrator
-)
+SCRIPT = "from migrator.__main__ import run\nrun()\n"  # what the image has as /opt/venv/bin/migrator
 ALEMBIC_ENV = """\
 from alembic import context
 import sqlalchemy as sa, os
@@ -183,6 +181,15 @@ class PsqlCheckpoint(MigratorCheckpoint):
 
     def command(self) -> list[str]:
         return ["sh", "-c", f'exec psql -XAtq1 "$DATABASE_URL" -f {self.top}/migrator/checkpoint.sql']
+
+
+class MigratorModule(Migrator):
+    """As a developer starts it."""
+
+    name = "python -m migrator upgrade"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "migrator", "upgrade"]
 
 
 class MigratorWhole(Migrator):

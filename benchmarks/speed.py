@@ -41,13 +41,13 @@ OTHERS = {
 }
 Took = tuple[float, float]
 Kinds = tuple[type[peers.Peer], ...]
-NOOP: Kinds = (peers.Floor, peers.Psql, peers.Migrator, peers.MigratorWhole, *peers.PEERS)
+NOOP: Kinds = (peers.Floor, peers.Psql, peers.Migrator, peers.MigratorModule, peers.MigratorWhole, *peers.PEERS)
 CHECKPOINT: Kinds = (peers.PsqlCheckpoint, peers.MigratorCheckpoint, peers.MigratorCheckpointWhole)
 ONE_BY_ONE: Kinds = (peers.PsqlAll, peers.Migrator, peers.Alembic)
 FRESH: Kinds = (*CHECKPOINT, peers.PsqlAll, peers.Migrator, *peers.PEERS)
 PENDING: Kinds = (peers.Migrator, peers.Alembic)
 # The migrator with and without its manifest is one tool, which takes a database of its own as it is.
-AS = {peers.MigratorWhole: peers.Migrator, peers.Psql: peers.Floor}
+AS = {peers.MigratorModule: peers.Migrator, peers.MigratorWhole: peers.Migrator, peers.Psql: peers.Floor}
 
 
 class Bench:
