@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrator import connect, ledger, lock
 from migrator.clock import Deadline
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, Unreachable
 from migrator.interrupt import Interrupt, listening
 from migrator.means import Means
 
@@ -59,12 +59,24 @@ def recorded(means: Means, verb: str, road: str, outcome: Outcome) -> Iterator[M
         if error is caught:
             raise
         raise error from caught
-    _finish(means, run, "ahead" if outcome.ahead else "done", outcome)
+    if not _finish(means, run, "ahead" if outcome.ahead else "done", outcome) and outcome.applied:
+        raise _uncertain(means)
 
 
-def _finish(means: Means, run: int, word: str, outcome: Outcome, error: MigratorError | None = None) -> None:
+def _finish(means: Means, run: int, word: str, outcome: Outcome, error: MigratorError | None = None) -> bool:
+    """Write the run's end; False where the connection is lost: the next run marks this one as interrupted."""
     revision = outcome.pending[0].revision if error and outcome.pending else None
-    with contextlib.suppress(MigratorError):  # a lost connection: the next run marks this one as interrupted
-        ledger.finish_run(
-            means.control, run, word, heads=(outcome.heads_before, outcome.heads_after), error=error, revision=revision
-        )
+    heads = outcome.heads_before, outcome.heads_after
+    with contextlib.suppress(MigratorError):
+        ledger.finish_run(means.control, run, word, heads=heads, error=error, revision=revision)
+        return True
+    return False
+
+
+def _uncertain(means: Means) -> Unreachable:
+    """Return the error for a run whose end, which waits for the disk for all its steps, was not written."""
+    return Unreachable(
+        f"the connection to {means.control.where.shown} was lost at the end of the run: if the server itself was "
+        "stopped, its last steps may be lost",
+        "the next run looks what is there, and applies what is not",
+    )

@@ -27,7 +27,9 @@ def main():
     parser.add_argument("--workers", type=int, default=2, help="so many servers; default 2")
     parser.add_argument("--shares", type=int, default=0, help="parts of each kind; default one for each worker")
     parser.add_argument("--results", type=Path, help="write the counts to this file, as JSON")
+    parser.add_argument("--every", action="store_true", help="run again from each state, also from one met before")
     chosen = parser.parse_args()
+    again = chosen.every or bool(chosen.sample)
     shares = chosen.shares or (1 if chosen.sample else chosen.workers)
     kinds = [kind.name for kind in KINDS if any(word in f"={kind.name}=" for word in _words(chosen.kind))]
     counts, began = collections.Counter(), time.monotonic()
@@ -35,18 +37,18 @@ def main():
         chosen.workers, multiprocessing.get_context("spawn"), initializer=workers.begin
     ) as pool:
         jobs = [
-            pool.submit(workers.share_of, kind, chosen.fault, chosen.sample, share, shares)
+            pool.submit(workers.share_of, kind, chosen.fault, chosen.sample, share, shares, again)
             for kind in kinds
             for share in range(shares)
         ]
         for job in concurrent.futures.as_completed(jobs):
-            found = job.result()
+            found, states = job.result()
             for kind, fault, wrong in found:
                 counts[kind, fault, wrong] += 1
             bad = sum(wrong for _, _, wrong in found)
             name = found[0][0] if found else "nothing"
             seconds = time.monotonic() - began
-            print(f"{seconds:6.0f} s  {name}: {len(found)} points, {bad} not", flush=True)
+            print(f"{seconds:6.0f} s  {name}: {len(found)} points, {states} states, {bad} not", flush=True)
             _write(counts, chosen.results, seconds)
     return _end(counts)
 

@@ -49,6 +49,7 @@ class Prepared:
     order: list[str]
     runs: int
     sent: list[str]
+    finished: dict[str, list[str]]  # what a second run was seen to finish, and how the ledger then shows the runs
 
 
 class Run:
@@ -56,6 +57,7 @@ class Run:
 
     def __init__(self, worker, kind, database):
         self.server, self.database, self.held = worker.server, database, None
+        self.since = worker.server.rows("SELECT to_jsonb(now()) #>> '{}'")[0][0]
         self.proxy = Proxy(worker.server.port)
         self._worker, self._kind = worker, kind
         self.child, self.started, self.acted = None, threading.Event(), threading.Event()
@@ -155,7 +157,7 @@ class Worker:
         assert not left, left
         assert not found, found
         self._drop(kind, database)
-        return Prepared(template, {}, reference, order, before, sent)
+        return Prepared(template, {}, reference, order, before, sent, {})
 
     def _drop(self, kind, database):
         self.server.drop(database)
@@ -172,32 +174,48 @@ class Worker:
             if fault.everywhere or not READS.match(text)
         ]
 
-    def crash(self, point):
-        """Run into one point, run again, and return what is wrong then; nothing if it converged."""
+    def crash(self, point, *, again=True):
+        """Run into one point, run again, and return what is wrong then; nothing if it converged.
+
+        Not `again`: where an earlier point left the same behind, and a second run made it good, it is not done anew.
+        """
         kind, prepared = self.prepared(point.kind)
         database = self.server.new(prepared.template)
         run = Run(self, kind, database)
         try:
-            return self._judge(kind, prepared, point, run, database)
+            return self._judge(kind, prepared, point, run, again)
         finally:
             run.close()
             self._drop(kind, database)
 
-    def _judge(self, kind, prepared, point, run, database):
-        fault = FAULTS[point.fault]
+    def _judge(self, kind, prepared, point, run, again):
+        fault, database, left = FAULTS[point.fault], run.database, None
         code = run.go(fault, point.number)
         if not run.proxy.reached.is_set():
             return [f"the point was not reached (exit {code}): {run.child.text.strip()[-300:]}"]
         assert run.acted.wait(30)  # a server that starts again is not awaited by the run that lost it
         wrong = _said(code, run.child, fault)
         if not fault.at_once:
-            wrong += self._meanwhile(prepared, database, code, run)
+            left, found = self._meanwhile(prepared, database, code, run)
+            wrong += found
+        if again or wrong or left not in prepared.finished:
+            outcomes, found = self._finish(kind, prepared, run)
+            wrong += found
+            if left and not wrong:
+                prepared.finished[left] = outcomes
+        else:
+            outcomes = prepared.finished[left]
+        return wrong + (_ledger_of_runs(outcomes, fault, code) if outcomes else [])
+
+    def _finish(self, kind, prepared, run):
+        """Run again; return how the ledger shows the runs, and what is wrong."""
+        database, wrong = run.database, []
         child = self.start(kind, database)
         if run.held:
             run.held.close()
         again = child.wait(RUN_S)
         if again != 0 or not child.last.startswith("done: "):
-            return [*wrong, f"the second run: exit {again}: {child.text.strip()}"]
+            return [], [f"the second run: exit {again}: {child.text.strip()}"]
         if kind.then:
             child = self.start(kind, database, argv=kind.then)
             wrong += [f"then {kind.then}: {child.text}"] if child.wait(RUN_S) else []
@@ -207,11 +225,10 @@ class Worker:
         with contextlib.closing(self.server.connect(database)) as connection:
             wrong += state.left_behind(connection)
             wrong += _differences(prepared.reference, state.dump(connection, f"app_{database}"))
-            wrong += _ledger_of_runs(state.runs(connection)[prepared.runs :], fault, code)
-        return wrong
+            return state.runs(connection)[prepared.runs :], wrong
 
     def _meanwhile(self, prepared, database, code, run):
-        """Check what the interrupted run left: nothing open, and no success that did not happen."""
+        """Return a digest of what the cut run left, and what is wrong: open sessions, a success that is none."""
         left = self.server.until_quiet(database, QUIET_S)
         wrong = [f"still connected {QUIET_S} s after it: {left}"] if left else []
         run.proxy.cut()
@@ -223,7 +240,7 @@ class Worker:
                 wrong.append(f"the ledger calls {said}, the version table is at {heads}")
             if code == 0:
                 wrong += _differences(prepared.reference, state.dump(connection, f"app_{database}"))
-        return wrong
+            return state.whole(connection, database, run.since, run.proxy.port, self.server.port), wrong
 
 
 def _up_to(order, head):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STALL_S = 0.4
 CONCURRENT = re.compile(r"(CREATE (UNIQUE )?INDEX|DROP INDEX|REINDEX INDEX) CONCURRENTLY", re.IGNORECASE)
+TABLES = "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
 LOST = {0, 5}  # 0: nothing was left to do but to say goodbye
 
 
@@ -126,7 +127,10 @@ class Held:
     def __init__(self, server, database):
         self._server, self._connection = server, server.connect(database)
         rows(self._connection, "BEGIN ISOLATION LEVEL REPEATABLE READ")
-        rows(self._connection, "SELECT 1 FROM t LIMIT 1")
+        for (table,) in rows(
+            self._connection, "SELECT oid::regclass FROM pg_class WHERE oid >= 16384 AND relkind = 'r'"
+        ):
+            rows(self._connection, f"SELECT 1 FROM {table} LIMIT 1")
 
     def until_waiting(self, pid):
         end = time.monotonic() + 10

@@ -18,8 +18,8 @@ def begin():
     multiprocessing.util.Finalize(None, _worker.close, exitpriority=10)
 
 
-def share_of(kind, fault, sample, share, shares):
-    """Run one share of a kind's points; yields (kind, fault, point, what is wrong)."""
+def share_of(kind, fault, sample, share, shares, again):
+    """Run one share of a kind's points; return (kind, fault, is it wrong) of each, and how many states they left."""
     points = [point for point in _worker.points(kind) if not fault or fault in FAULTS[point.fault].name]
     if sample and sample < len(points):
         # Each kind begins elsewhere, so that together they meet every fault.
@@ -28,10 +28,10 @@ def share_of(kind, fault, sample, share, shares):
     found = []
     for point in points[share::shares]:
         try:
-            wrong = _worker.crash(point)
+            wrong = _worker.crash(point, again=again)
         except Exception as error:  # noqa: BLE001 - a point that cannot be judged has not converged
             wrong = [f"{type(error).__name__}: {error}"]
         if wrong:
             print(f"NOT {point}", *wrong, sep="\n    ", flush=True)
         found.append((kind, FAULTS[point.fault].name, bool(wrong)))
-    return found
+    return found, len(_worker.prepared(kind)[1].finished)

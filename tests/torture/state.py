@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
+from migrator import state as notes
 from tests.torture.server import rows
 
 _OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -40,6 +42,39 @@ _LEDGER = {
 }
 _TABLES = f"""SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND {_OURS} AND (n.nspname <> 'migrator' OR c.relname = 'alembic_version') ORDER BY 1"""
+
+_KEPT = f"""SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND {_OURS} ORDER BY 1"""
+_BESIDE = {
+    "sequences": "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2",
+    "prepared": "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
+    "copies": "SELECT count(*) FROM pg_database WHERE starts_with(datname, 'migrator_copy_')",
+    "roles": "SELECT rolname, rolsuper, rolcanlogin, rolconfig FROM pg_roles WHERE rolname LIKE 'app%%' ORDER BY 1",
+    "settings": "SELECT setrole::regrole, setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase "
+    "WHERE datname = current_database() ORDER BY 1",
+}
+_PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
+_RIGHTS = f"SELECT rights = {notes.RIGHTS.format(path=_PATH)} FROM migrator.state"
+_ROWS = "SELECT (to_jsonb(one_row) - '{duration_ms,waited_ms,rights}'::text[])::text FROM "
+_TIME = re.compile(r'"([0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]*)"')
+
+
+def whole(connection, database, since, *ports):
+    """Return a digest of all that a run can meet in a database: each row of each table, the ledger's too.
+
+    Times after `since` are all alike, and so are the database's own name and ports, and how long a step took.
+    """
+    lines = [f"{name}: {row}" for name, sql in (_CATALOG | _BESIDE).items() for row in rows(connection, sql)]
+    for (table,) in rows(connection, _KEPT):
+        if table == "migrator.state":  # a sum over numbers that each database has of its own
+            rows(connection, "SET ROLE migrator")
+            lines += [f"rights: {row}" for row in rows(connection, _RIGHTS.replace("%(role)s", f"'app_{database}'"))]
+            rows(connection, "RESET ROLE")
+        lines += sorted(f"{table}: {row[0]}" for row in rows(connection, f"{_ROWS}{table} one_row"))
+    text = _TIME.sub(lambda time: "since" if time[1] >= since else time[1], "\n".join(lines))
+    for one in (f"app_{database}", database, *map(str, ports)):
+        text = re.sub(rf"\b{one}\b", "its own", text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def dump(connection, role):
