@@ -46,9 +46,18 @@ UNION ALL SELECT 'role', oid, NULL, NULL, NULL, NULL, rolname FROM pg_roles WHER
 
 # Rows of (section, relation, name, number, value, flags, type, modifier).
 _CONTENT = """
-WITH closed AS MATERIALIZED (
+WITH RECURSIVE closed AS MATERIALIZED (
   SELECT oid, relname FROM pg_class
-  WHERE CASE WHEN relkind = 'S' THEN NOT has_sequence_privilege({me}, oid, 'USAGE, UPDATE') ELSE false END)
+  WHERE CASE WHEN relkind = 'S' THEN NOT has_sequence_privilege({me}, oid, 'USAGE, UPDATE') ELSE false END),
+-- Nothing answers for these, nor for views of them, and to ask what can be written to them is an error.
+mute (oid) AS (
+  SELECT ftrelid FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver
+  JOIN pg_foreign_data_wrapper w ON w.oid = srvfdw WHERE fdwhandler = 0
+  UNION
+  SELECT ev_class FROM mute
+  JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = mute.oid
+    AND d.classid = 'pg_rewrite'::regclass
+  JOIN pg_rewrite r ON r.oid = d.objid)
 SELECT 'column', attrelid, attname, attnum, NULL::text,
     attnotnull::int + 2 * atthasdef::int + 4 * (attidentity = 'd')::int + 8 * (attidentity = 'a')::int
     + 16 * (attgenerated <> '')::int, atttypid, atttypmod
@@ -56,10 +65,10 @@ SELECT 'column', attrelid, attname, attnum, NULL::text,
 UNION ALL
 SELECT 'relation', c.oid, relname,
     -- Of a table it is known, and asking would wait for who holds it.
-    CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, true)
-         ELSE 0 END, nspname,
-    CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, false)
-         ELSE 0 END
+    CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN c.oid IN (SELECT oid FROM mute) THEN 0
+         WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, true) ELSE 0 END, nspname,
+    CASE WHEN relkind IN ('r', 'p') THEN 28 WHEN c.oid IN (SELECT oid FROM mute) THEN 0
+         WHEN relkind IN ('v', 'f') THEN pg_relation_is_updatable(c.oid, false) ELSE 0 END
     + 32 * (relrowsecurity
             AND NOT coalesce((SELECT rolsuper OR rolbypassrls FROM pg_roles r WHERE r.oid = {me}), false)
             AND (relforcerowsecurity OR {me} IS NULL OR NOT pg_has_role({me}, relowner, 'USAGE')))::int
@@ -79,11 +88,13 @@ UNION ALL
 SELECT 'shut column', c.oid, NULL, n, NULL, NULL, NULL, NULL
   FROM pg_class c CROSS JOIN generate_series(1, relnatts) n
   WHERE c.oid {these}
-    AND CASE WHEN relkind IN ('v', 'f') THEN NOT pg_column_is_updatable(c.oid, n::int2, true) ELSE false END
+    AND CASE WHEN c.oid IN (SELECT oid FROM mute) THEN false
+             WHEN relkind IN ('v', 'f') THEN NOT pg_column_is_updatable(c.oid, n::int2, true) ELSE false END
 UNION ALL
-SELECT CASE WHEN {nulls} THEN 'UNIQUE NULLS NOT DISTINCT' ELSE 'UNIQUE' END, indrelid, relname, NULL,
+SELECT CASE WHEN {nulls} THEN 'UNIQUE NULLS NOT DISTINCT' ELSE 'UNIQUE' END, indrelid,
+    (SELECT relname FROM pg_class x WHERE x.oid = indexrelid), NULL,
     concat_ws(' ', indkey, '|', indclass, md5(indexprs::text), md5(indpred::text)), NULL, NULL, NULL
-  FROM pg_index i JOIN pg_class x ON x.oid = indexrelid WHERE indrelid {these} AND indisunique AND indislive
+  FROM pg_index i WHERE indrelid {these} AND indisunique AND indislive
 UNION ALL
 SELECT CASE WHEN contype = 'x' THEN 'EXCLUDE' WHEN contype = 'f' THEN 'FOREIGN KEY'
             WHEN conbin::text ~ '^\\{{NULLTEST :arg \\{{VAR [^{{}}]*\\}} :nulltesttype 1 ' THEN 'NOT NULL'

@@ -229,3 +229,16 @@ def test_a_session_that_forgot_its_statements_is_taught_them_again(connection):
     known = catalog.know(connection, app_role="app_role")
     execute(connection, "DEALLOCATE ALL", CHANGES["add column"][0])
     compare(connection, known)
+
+
+def test_a_foreign_table_that_nothing_answers_for_can_be_read_and_not_written(connection):
+    known = catalog.know(connection, app_role="app_role")
+    execute(
+        connection,
+        "CREATE FOREIGN DATA WRAPPER none",
+        "CREATE SERVER nowhere FOREIGN DATA WRAPPER none",
+        "CREATE FOREIGN TABLE far (id integer) SERVER nowhere",
+        "CREATE VIEW near AS SELECT id FROM far",
+    )
+    known = compare(connection, known)
+    assert known.catalog.relations[None, "far"].verbs == ("SELECT",)
