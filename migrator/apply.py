@@ -85,6 +85,7 @@ class Applier:
         self.heads: tuple[str, ...] = ()
         self._session = Session(context, means.control, means.settings)
         self._session.listen(self._statement, self._leave)
+        ledger.get_ready(context.connection)
         self._watch = Watch(means.control, self._session.pid, means.deadline, means.tell)
         _ALEMBIC_LOG.addFilter(_nothing)  # it would say "Running upgrade" at every try
         self._alembic_block = context.autocommit_block

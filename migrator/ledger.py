@@ -244,6 +244,12 @@ _ENDED = prepared.Statement(
 )
 
 
+def get_ready(connection: Connection) -> None:
+    """Prepare the word on a step's end before the first step: what happens under its locks, clients wait for."""
+    prepared.prepare(connection, _FINISHED)
+    connection.rollback()
+
+
 def mark_finished(connection: Connection, row: int | None, applied: Applied, run: int, seal: str | None) -> None:
     """Write a finished step in its own transaction: a new row, or the end of the `row` that was started."""
     values = (
