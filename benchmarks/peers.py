@@ -7,6 +7,7 @@ for where they are looked for.
 from __future__ import annotations
 
 import compileall
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import psycopg2
 from sqlalchemy import make_url
 
 from benchmarks.histories import history, tables
+from migrator import contract
 
 if TYPE_CHECKING:
     from benchmarks.histories import Revision
@@ -147,6 +150,21 @@ class Migrator(Peer):
 
     def command(self) -> list[str]:
         return [sys.executable, str(self.top / "run.py"), "upgrade"]
+
+
+class MigratorServing(Migrator):
+    """The same while a release serves, whose contract every revision is checked against."""
+
+    name = "migrator upgrade, a release serving"
+
+    def stand(self, url: str, at: int) -> None:
+        super().stand(url, at)
+        needed = contract.derive(contract.load_models(str(self.top / "migrator" / "models.py"))).to_json()
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO migrator.release (digest, commit, contract) VALUES ('serving', 'x', %s)", (needed,)
+            )
+            cursor.execute("INSERT INTO migrator.instance (id, release) VALUES (gen_random_uuid(), 'serving')")
 
 
 class MigratorCheckpoint(Migrator):

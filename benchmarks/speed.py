@@ -45,7 +45,7 @@ NOOP: Kinds = (peers.Floor, peers.Psql, peers.Migrator, peers.MigratorModule, pe
 CHECKPOINT: Kinds = (peers.PsqlCheckpoint, peers.MigratorCheckpoint, peers.MigratorCheckpointWhole)
 ONE_BY_ONE: Kinds = (peers.PsqlAll, peers.Migrator, peers.Alembic)
 FRESH: Kinds = (*CHECKPOINT, peers.PsqlAll, peers.Migrator, *peers.PEERS)
-PENDING: Kinds = (peers.Migrator, peers.Alembic)
+PENDING: Kinds = (peers.MigratorServing, peers.Migrator, peers.Alembic)
 # The migrator with and without its manifest is one tool, which takes a database of its own as it is.
 AS = {peers.MigratorModule: peers.Migrator, peers.MigratorWhole: peers.Migrator, peers.Psql: peers.Floor}
 
