@@ -5,6 +5,7 @@ Some things have no place in a file that is loaded elsewhere; revisions that mak
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import Refused
@@ -90,10 +91,8 @@ def _role(name: str, *given: Any) -> Iterator[str]:
     words += [f"VALID UNTIL '{until}'"] if until else []
     text = " ".join(["CREATE ROLE", quoted(name), *words])
     # A role belongs to the whole server, where another database's revisions may have made it.
-    yield (
-        f"DO $own$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {_quoted_text(name)}) "
-        f"THEN {text}; END IF; END $own$;"
-    )
+    there = f"SELECT FROM pg_catalog.pg_roles WHERE rolname = {_quoted_text(name)}"
+    yield _do(f"IF NOT EXISTS ({there}) THEN {text}; END IF")
     if comment:
         yield f"COMMENT ON ROLE {quoted(name)} IS {_quoted_text(comment)};"
 
@@ -106,7 +105,13 @@ def _setting(role: str, here: bool, config: str) -> str:
         return f"ALTER ROLE {quoted(role)} {change};"
     whose = f"ALTER ROLE {quoted(role)} IN DATABASE " if role else "ALTER DATABASE "
     pattern = whose.replace("%", "%%") + "%I " + change.replace("%", "%%")
-    return f"DO $own$ BEGIN EXECUTE format({_quoted_text(pattern)}, current_database()); END $own$;"
+    return _do(f"EXECUTE format({_quoted_text(pattern)}, current_database())")
+
+
+def _do(body: str) -> str:
+    """Return a block of one statement; a name in it may hold what ends one."""
+    tag = next(tag for number in itertools.count() if (tag := f"$own{number or ''}$") not in body)
+    return f"DO {tag} BEGIN {body}; END {tag};"
 
 
 def _quoted_text(text: str) -> str:

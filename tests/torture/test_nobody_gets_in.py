@@ -104,3 +104,12 @@ def test_what_is_asked_for_is_a_name_too(name, run, project, safe):
         assert done.code in {0, 1, 2}, done.text
         assert "Traceback" not in done.text
     assert safe.columns("t") in ([], ["id"])
+
+
+def test_a_role_whose_name_ends_a_block_comes_through_a_checkpoint(project, run):
+    name = '"x $own$; SELECT 1/0; $own1$ \'--"'
+    project.sql("a1", f"CREATE ROLE {name}", "CREATE TABLE t (id int)", f"COMMENT ON ROLE {name} IS '$own$'")
+    project.sql("b2", f"ALTER ROLE {name} SET search_path = '$own$', 'a''b'", f"GRANT SELECT ON t TO {name}")
+    done = run("checkpoint", project=project)  # on servers of its own: a role is a server's
+    assert done.code == 0, done.text
+    assert run("check", project=project, url="").code == 0
