@@ -142,6 +142,7 @@ def require_same_database(connection: Any, control: Control) -> int:
             "give the URL of the database itself, or of the pooler's session mode",
         )
     if not scalar(connection, lock.STILL_HELD, pid=control.pid):
+        control.row("SELECT 1")  # a connection that was lost has lost the lock too: Unreachable
         raise Refused(
             "env.py connects to another database than MIGRATOR_DATABASE_URL names",
             "let env.py take its URL from the configuration (sqlalchemy.url), or set MIGRATOR_DATABASE_URL to the same",
