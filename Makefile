@@ -44,12 +44,12 @@ test: .venv/ready ## Run the tests on a real PostgreSQL (args="-k name" narrows 
 	@exec $(PY) -m pytest $(workers) $(args)
 
 .PHONY: torture
-torture: .venv/ready ## Kill, cut off and stop the migrator at every point of every kind of run; takes hours (args="--kind mixed")
+torture: .venv/ready ## Kill, cut off and stop the migrator at every point of every kind of run; takes an hour or so (args="--kind mixed")
 	@exec $(PY) -m tests.torture $(args)
 
 .PHONY: torture-quick
 torture-quick: .venv/ready ## The same for a sample of every kind, in minutes
-	@exec $(PY) -m tests.torture --sample 16 --workers 4 $(args)
+	@exec $(PY) -m tests.torture --sample 40 --workers 3 $(args)
 
 .PHONY: rehearse
 rehearse: .venv/ready ## Rehearse the pending revisions on a throw-away PostgreSQL (args="--from REV --html FILE")
