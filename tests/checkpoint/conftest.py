@@ -1,9 +1,12 @@
 """Fixtures of the checkpoint's tests: those of the engine's, and a project with one of everything."""
 
+import shutil
+
 import pytest
 
 from tests.checkpoint.everything import EVERYTHING
 from tests.migrator.conftest import client, db, foreign, project, run, spawn, undisturbed  # noqa: F401
+from tests.migrator.test_quick import Copy
 
 
 @pytest.fixture
@@ -18,3 +21,14 @@ def everything(project):  # noqa: F811
 def shadowed(server):
     """Where throw-away databases are made: on the tests' server, so that a checkpoint is of its version."""
     return {"MIGRATOR_SHADOW_URL": server.url}
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory, checkpoint):
+    """A copy of the migrator with its checkpoint and manifest, compiled, as an image may hold them."""
+    made = Copy(tmp_path_factory.mktemp("image"), "")
+    shutil.copy(checkpoint, made.here / "checkpoint.sql")
+    made.age()
+    made.make_manifest()
+    made.python("-m", "compileall", "-q", "migrator")
+    return made

@@ -26,17 +26,6 @@ SEEN = (
 )
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory, server):
-    """A copy of the migrator with its checkpoint and manifest, as an image may hold them."""
-    made = Copy(tmp_path_factory.mktemp("image"), "")
-    done = made.run("checkpoint", MIGRATOR_SHADOW_URL=server.url)
-    assert done[0] == 0, done
-    made.age()
-    made.make_manifest()
-    return made
-
-
 @pytest.fixture
 def copy(tmp_path, image, database):
     """The same, to be changed, on an empty database."""
