@@ -2,10 +2,22 @@
 
 import signal
 
+import pytest
+
 from migrator import lock
 from tests.migrator.rig import until
 
-SLOW = "SELECT pg_sleep(1.5)"
+SLOW = "SELECT pg_sleep(1.5)"  # where another run looks at the revision too, and must not be held up by it
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """What a revision waits for."""
+    return tmp_path / "gate"
+
+
+def waits(gate, then="pass"):
+    return f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.02)\n{then}"
 
 
 def test_the_key_is_stable():
@@ -14,12 +26,13 @@ def test_the_key_is_stable():
     assert lock.key("another") != lock.key()
 
 
-def test_of_two_migrators_one_works_and_the_other_waits_and_has_nothing_to_do(project, spawn, db):
-    project.sql("a1", "CREATE TABLE t (id int)", SLOW)
+def test_of_two_migrators_one_works_and_the_other_waits_and_has_nothing_to_do(project, spawn, db, gate):
+    project.revision("a1", waits(gate, "op.execute('CREATE TABLE t (id int)')"))
     first = spawn("upgrade", project=project)
     until(lambda: not db.lock_is_free(), "the first to hold the lock")
     second = spawn("upgrade", project=project)
     second.said("waiting    another migrator is at work (pid ")
+    gate.touch()
     results = [first.result(), second.result()]
     assert [done.code for done in results] == [0, 0], results
     assert results[0].last == "done: 1 applied, the database is at a1 (safe to run again)"
@@ -28,14 +41,15 @@ def test_of_two_migrators_one_works_and_the_other_waits_and_has_nothing_to_do(pr
     assert db.steps() == [("a1", "up", "finished")]
 
 
-def test_one_that_may_not_wait_leaves_and_names_the_holder(project, spawn, run, db):
-    project.sql("a1", SLOW)
+def test_one_that_may_not_wait_leaves_and_names_the_holder(project, spawn, run, db, gate):
+    project.revision("a1", waits(gate))
     first = spawn("upgrade", project=project, IMAGE_COMMIT="c0ffee")
     until(lambda: not db.lock_is_free(), "the first to hold the lock")
     pid = db.one("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")
     done = run("upgrade", project=project, MIGRATOR_LOCK_WAIT="100ms")
     assert done.code == 3
     assert done.last.startswith(f"busy: another migrator is at work (pid {pid}, migrator/c0ffee, connected ")
+    gate.touch()
     assert first.result().code == 0
     assert db.runs() == [("upgrade", "done")]
 

@@ -325,12 +325,12 @@ def test_7_an_api_that_goes_away_before_the_job_has_run_closes_the_deploy_and_sa
 
 
 def test_8_a_job_that_does_not_start_in_time_ends_the_deploy_at_its_own_deadline(serving):
-    serving.app.env["PREDEPLOY_DEADLINE"] = "8s"
+    serving.app.env["PREDEPLOY_DEADLINE"] = "15s"
     serving.platform.job_starts.clear()
     deploy = push(serving, "two")
     assert deploy.status == "pre_deploy_failed"
     job = serving.platform.jobs[0]
-    assert "not done within 8 s (PREDEPLOY_DEADLINE)" in deploy.log[-1]
+    assert "not done within 15 s (PREDEPLOY_DEADLINE)" in deploy.log[-1]
     assert f"waiting for job {job.id} (pending), which goes on alone" in deploy.log[-1]
     assert deploy.log[-1].endswith("(exit 3)")
     still_serves(serving, "one")
