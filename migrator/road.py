@@ -56,8 +56,12 @@ def options(context: Any, connection: Any = None) -> dict[str, Any]:
 
 def _compares(context: Any) -> bool:
     """Tell whether the command at hand compares models with the database: revision --autogenerate, or check."""
-    name = getattr(context._proxy.context_opts.get("fn"), "__qualname__", "")  # noqa: SLF001
-    return name.startswith(("revision.", "check.")) or COMPARE in context.config.attributes
+    return _command(context) in ("revision", "check") or COMPARE in context.config.attributes
+
+
+def _command(context: Any) -> str:
+    """Return the name of the stock command at hand: of the function that it gave to Alembic's environment."""
+    return getattr(context._proxy.context_opts.get("fn"), "__qualname__", "").partition(".")[0]  # noqa: SLF001
 
 
 def _version_schema(connection: Any) -> str | None:
@@ -84,6 +88,8 @@ def _stock(context: Any) -> None:
     own = settings.load()
     if not own.database_url:
         own = dataclasses.replace(own, database_url=context.config.get_main_option("sqlalchemy.url") or "")
+    if _command(context) == "upgrade":
+        run.settle(own, Report())
     engine = connect.migrating_engine(connect.address(own.database_url), own)
     with engine.connect() as connection:
         context.configure(connection=connection, **options(context, connection))

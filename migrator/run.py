@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migrator import connect, environment
+from migrator import app_schema, connect, environment
 from migrator.checkpoint.file import NONE
 from migrator.errors import MigratorError
 from migrator.holding import connected, locked
@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from migrator.job import Choose
     from migrator.means import Means
     from migrator.report import Report
+    from migrator.settings import Settings
 
-__all__ = ["connected", "locked", "migrate"]
+__all__ = ["connected", "locked", "migrate", "settle"]
+
+
+def settle(settings: Settings, report: Report) -> None:
+    """Have the app's schema be where the settings say, before any connection is made that works there."""
+    if settings.app_schema:
+        with connected(settings, report) as means:
+            if not app_schema.is_settled(means.control, settings.app_schema):
+                app_schema.settle(means)
 
 
 def migrate(

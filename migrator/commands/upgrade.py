@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from migrator import app_schema, drift, environment, manifest, plan, run
+from migrator import drift, environment, manifest, plan, run
 from migrator import settings as given
 from migrator.errors import EXIT_DONE, Refused, Usage
 
@@ -28,7 +28,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     project = environment.load(settings)
     target = arguments.revision
 
-    _settle(settings, report)
+    run.settle(settings, report)
     with run.connected(settings, report) as means:
         outcome = run.migrate(
             means,
@@ -45,14 +45,6 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         manifest.refresh(project)
     word = "deferred" if outcome.deferred else "done" if outcome.applied or outcome.loaded else "nothing"
     return report.finish(EXIT_DONE, word, _last_word(outcome))
-
-
-def _settle(settings: Settings, report: Report) -> None:
-    """Have the app's schema be where the settings say, before any connection is made that works there."""
-    if settings.app_schema:
-        with run.connected(settings, report) as means:
-            if not app_schema.is_settled(means.control, settings.app_schema):
-                app_schema.settle(means)
 
 
 def _expect(commit: str | None) -> None:

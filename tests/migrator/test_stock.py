@@ -8,6 +8,7 @@ import sys
 import psycopg2
 import pytest
 from alembic.config import CommandLine, Config
+from sqlalchemy import make_url
 
 from migrator import lock
 from tests.migrator.rig import ROOT, Result
@@ -43,6 +44,22 @@ def test_it_works_as_a_process(two, db):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert db.columns("t") == ["id", "n"]
+
+
+def test_it_makes_the_apps_schema_and_works_there(two, alembic, run, db):
+    own = f"owner_{db.one('SELECT current_database()')}"
+    db.rows(f"CREATE ROLE {own} LOGIN SUPERUSER PASSWORD 'p'")
+    try:
+        url = make_url(db.url).set(username=own, password="p").render_as_string(hide_password=False)
+        home = {"url": url, "MIGRATOR_APP_SCHEMA": "app_data"}
+        done = alembic(two.directory, "upgrade", "a1", **home)
+        assert (done.code, "settled    the app's tables in schema app_data" in done.out) == (0, True), done.text
+        assert run("upgrade", project=two, **home).code == 0
+        assert db.columns("app_data.t") == ["id", "n"]
+        assert alembic(two.directory, "downgrade", "base", url=url).code == 0
+        assert db.one("SELECT to_regclass('app_data.t') IS NULL")
+    finally:
+        db.rows(f"DROP OWNED BY {own} CASCADE; DROP ROLE {own}")
 
 
 @pytest.fixture
