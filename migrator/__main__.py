@@ -31,7 +31,7 @@ def leave(code: int) -> None:
     import atexit  # noqa: PLC0415 - built in
 
     # The quick answer was written out and its connection closed; a load or another tool may have left more.
-    if code == 0 and "threading" not in sys.modules and not atexit._ncallbacks():  # noqa: SLF001
+    if code == 0 and "threading" not in sys.modules and not getattr(atexit, "_ncallbacks", lambda: 1)():
         os._exit(code)
     sys.exit(code)
 
