@@ -33,19 +33,23 @@ class Walk:
     @property
     def _from(self) -> str:
         # Expressions name the table as it was declared, also where a partition holds the row.
-        return f"ONLY {self.holder.place} AS {quoted(self.backfill.relation)}"
+        return f"ONLY {_text(self.holder.place)} AS {self._table}"
+
+    @property
+    def _table(self) -> str:
+        return _name(self.backfill.relation)
 
     @property
     def _columns(self) -> str:
-        return ", ".join(f"{quoted(self.backfill.relation)}.{quoted(column)}" for column in self.holder.columns)
+        return ", ".join(f"{self._table}.{_name(column)}" for column in self.holder.columns)
 
     @property
     def _texts(self) -> str:
-        return ", ".join(f"{quoted(self.backfill.relation)}.{quoted(column)}::text" for column in self.holder.columns)
+        return ", ".join(f"{self._table}.{_name(column)}::text" for column in self.holder.columns)
 
     @property
     def _values(self) -> str:
-        return ", ".join(f"%s::{kind}" for kind in self.holder.types)
+        return ", ".join(f"%s::{_text(kind)}" for kind in self.holder.types)
 
     def _between(self, cursor: Key | None, upper: Key | None) -> tuple[str, list[str]]:
         parts, values = [], []
@@ -55,11 +59,11 @@ class Walk:
                 values += key
         return " AND ".join(parts) or "true", values
 
-    def last_key(self) -> str:
-        """Return the SELECT of the greatest key."""
+    def last_key(self) -> tuple[str, tuple[()]]:
+        """Return the SELECT of the greatest key, and its values: none."""
         # With the table's name: a bare one would be the column of the result, which is text.
-        order = ", ".join(f"{quoted(self.backfill.relation)}.{quoted(name)} DESC" for name in self.holder.columns)
-        return f"SELECT {self._texts} FROM {self._from} ORDER BY {order} LIMIT 1"  # noqa: S608 - quoted names
+        order = ", ".join(f"{self._table}.{_name(name)} DESC" for name in self.holder.columns)
+        return f"SELECT {self._texts} FROM {self._from} ORDER BY {order} LIMIT 1", ()  # noqa: S608 - quoted names
 
     def bound(self, cursor: Any, after: Key | None, upper: Key, number: int) -> Key:
         """Return the key so many rows further on, at most `upper`.
@@ -83,7 +87,7 @@ class Walk:
     def update(self, between: tuple[str, list[str]], *, skip_locked: bool, aside: bool) -> tuple[str, list[str]]:
         """Return the UPDATE of what is still to be done within some condition, and its values."""
         backfill = self.backfill
-        sets = ", ".join(f"{quoted(column)} = {_text(value)}" for column, value in backfill.assignments.items())
+        sets = ", ".join(f"{_name(column)} = {_text(value)}" for column, value in backfill.assignments.items())
         where, values = self.undone(between, aside=aside)
         if skip_locked:
             where = (
@@ -112,8 +116,8 @@ class Walk:
     def leased(self, after: Key | None, upper: Key, held: str) -> tuple[str, list[str]]:
         """Return the condition of one batch, which is nobody's row unless `held` holds the range that it is of."""
         between, values = self._between(after, upper)
-        first = f"{quoted(self.backfill.relation)}.{quoted(self.holder.columns[0])}"
-        bound = f"SELECT (upper)[1]::{self.holder.types[0]} FROM {held}"  # noqa: S608 - quoted names, and our own
+        first = f"{self._table}.{_name(self.holder.columns[0])}"
+        bound = f"SELECT (upper)[1]::{_text(self.holder.types[0])} FROM {held}"  # noqa: S608 - quoted names, and our own
         return f"{between} AND {first} <= ({bound})", values
 
     def exactly(self, keys: list[Key]) -> tuple[str, list[str]]:
@@ -141,8 +145,13 @@ class Walk:
 
 
 def _text(sql: str) -> str:
-    """Return the revision's SQL as the driver wants it beside values: percent signs doubled."""
+    """Return SQL as the driver wants it beside values: percent signs doubled."""
     return sql.replace("%", "%%")
+
+
+def _name(name: str) -> str:
+    """Return a name as SQL that the driver takes no part of for a value's place."""
+    return _text(quoted(name))
 
 
 def begin(cursor: Any, backfill: Backfill, holders: tuple[Holder, ...]) -> None:
@@ -154,7 +163,7 @@ def begin(cursor: Any, backfill: Backfill, holders: tuple[Holder, ...]) -> None:
         for holder in holders:
             walk = measured(cursor, backfill, holder)
             estimate += walk.estimate
-            cursor.execute(walk.last_key())
+            cursor.execute(*walk.last_key())
             if (last := cursor.fetchone()) is not None:
                 cursor.execute(
                     "INSERT INTO migrator.backfill_range (backfill, kind, namespace, relation, upper) "

@@ -89,3 +89,15 @@ def test_setting_what_a_table_is_partitioned_by_is_refused(project, run):
     project.sql("a1", "CREATE TABLE t (id int, done int) PARTITION BY RANGE (done)")
     project.revision("b2", FILL)
     assert "would set done, by which it is partitioned" in run("upgrade", project=project).last
+
+
+def test_names_that_the_driver_could_take_for_values_are_names(project, run, db):
+    project.sql(
+        "a1",
+        'CREATE TABLE "a %s b" ("k %(x)s" bigint PRIMARY KEY, name text, "h 5%" text)',
+        """INSERT INTO "a %s b" SELECT n, 'Name ' || n FROM generate_series(1, 3000) AS n""",
+    )
+    project.revision("b2", """op.backfill("a %s b", set={"h 5%": "lower(name)"}, where='"h 5%" IS NULL')""")
+    done = run("upgrade", project=project)
+    assert done.code == 0, done.text
+    assert db.rows('SELECT count(*), count("h 5%") FROM "a %s b"') == [(3000, 3000)]
