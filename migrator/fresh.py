@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 # As Alembic makes it.
 _VERSION_TABLE = (
     "CREATE TABLE migrator.alembic_version (version_num VARCHAR(32) NOT NULL, "
-    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)); "
+    "INSERT INTO migrator.alembic_version SELECT unnest(%s::text[])"
 )
 # What an app that never reported may need of an empty database, until a run is done: see guard.py.
 _FOUND = "UPDATE migrator.run SET found = %s WHERE id = %s"
@@ -98,11 +99,11 @@ def _upgrade(means: Means, known: Manifest, found: Checkpoint, report: Report) -
         needed = contract.Contract.from_json(known.contract)
         with holding.recorded(means, "upgrade", "migrator", outcome) as own:
             control.rows(_FOUND, (contract.Contract(()).to_json(), own.run))
-            _load(own, found)
-            outcome.heads_after, outcome.loaded = found.heads, tuple(found.seals)
-            grants.keep(own)
-            state.note(control, own.settings, found.heads, known.seals)
-            with _open(own) as connection:
+            with _open(own) as connection:  # one for all of it: a checkpoint's settings end with its transaction
+                _load(own, connection, found)
+                outcome.heads_after, outcome.loaded = found.heads, tuple(found.seals)
+                grants.keep(own)
+                state.note(control, own.settings, found.heads, known.seals)
                 verify.serves(connection, needed, grants.present_role(own), None)
                 releases.record(connection, known.models, own.settings.commit, needed)
                 connection.raw.commit()
@@ -114,15 +115,13 @@ def _upgrade(means: Means, known: Manifest, found: Checkpoint, report: Report) -
     )
 
 
-def _load(means: Means, found: Checkpoint) -> None:
+def _load(means: Means, connection: _Plain, found: Checkpoint) -> None:
     begun = time.monotonic()
-    with _open(means) as connection, load.errors(means, found, lambda: bool(connection.raw.closed)):
+    with load.errors(means, found, lambda: bool(connection.raw.closed)):
         with connection.raw.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(means.deadline.left() * 1000))}")
             load.into(cursor, found, means.run)
-            cursor.execute(_VERSION_TABLE)
-            for head in found.heads:
-                cursor.execute("INSERT INTO migrator.alembic_version VALUES (%s)", (head,))
+            cursor.execute(_VERSION_TABLE, (list(found.heads),))
         connection.raw.commit()
     means.tell(load.line(found, time.monotonic() - begun))
 
