@@ -18,7 +18,7 @@ from tests.torture.kinds import KINDS
 from tests.torture.proxy import DURING, Proxy
 from tests.torture.server import OWNER_PASSWORD, Server, rows
 
-RUN_S = 40
+RUN_S = 120  # a bound for a machine with much else to do
 QUIET_S = 10
 APP_PASSWORD = "s3cret-of-the-app"
 # What changes nothing by itself: cut there by the plain faults, before it is sent; everything else by every fault.
@@ -76,7 +76,7 @@ class Run:
             self.held = Held(self.server, self.database)
 
     def _act(self, fault, proxy, pair):
-        self.started.wait(10)
+        self.started.wait(RUN_S)
         if self.held:
             self.held.until_waiting(pair.pid)
         try:
@@ -193,7 +193,7 @@ class Worker:
         code = run.go(fault, point.number)
         if not run.proxy.reached.is_set():
             return [f"the point was not reached (exit {code}): {run.child.text.strip()[-300:]}"]
-        assert run.acted.wait(30)  # a server that starts again is not awaited by the run that lost it
+        assert run.acted.wait(RUN_S)  # a server that starts again is not awaited by the run that lost it
         wrong = _said(code, run.child, fault)
         if not fault.at_once:
             left, found = self._meanwhile(prepared, database, code, run)

@@ -60,7 +60,7 @@ class Server:
     def restart_at_once(self):
         """Stop it as `pg_ctl -m immediate` does, and start it again on its port."""
         self.running.process.send_signal(signal.SIGQUIT)
-        self.running.process.wait(20)
+        self.running.process.wait(60)
         self._leash.close()
         self._look = None
         self._top.mkdir(exist_ok=True)

@@ -138,7 +138,7 @@ def test_a_server_with_no_connection_left_is_waited_for_and_the_next_run_does_th
         with contextlib.ExitStack() as others:
             taken = [others.enter_context(contextlib.closing(psycopg2.connect(url))) for _ in range(4)]
             for left in (0, 1, 2):  # none at all; one, for the lock alone; enough
-                done = run("upgrade", "--wait", "300ms", project=project, url=url)
+                done = run("upgrade", "--wait", "300ms" if left < 2 else "60s", project=project, url=url)
                 clear(done, {5} if left < 2 else {0})
                 assert left > 1 or "remaining connection slots" in done.text or "too many clients" in done.text
                 if taken:
@@ -161,7 +161,7 @@ def test_a_standby_is_refused_until_it_is_the_primary(top, run, project):
         command = [binaries.find() / "pg_basebackup", "-D", backup, "-R", "-X", "fetch", "--no-sync", "-c", "fast"]
         environment = {"PGPASSWORD": primary.password, "PATH": os.environ["PATH"]}
         where = ["-h", embedded.HOST, "-p", str(primary.port), "-U", embedded.SUPERUSER]
-        subprocess.run([*map(str, command), *where], env=environment, check=True, timeout=60)
+        subprocess.run([*map(str, command), *where], env=environment, check=True, timeout=200)
         standby = embedded.start(backup, password=primary.password, settings=embedded.FORGETFUL)
         try:
             project.sql("a1", "CREATE TABLE t (id int)")
@@ -218,11 +218,12 @@ def test_a_migrator_that_may_open_few_files_does_its_work_or_says_why_not(files,
 
 def limited(project, db, what, most):
     """Run an upgrade under a limit of the system's."""
-    given = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "MIGRATOR_WAIT": "1s"}
+    given = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini)}
+    given["MIGRATOR_WAIT"] = "1s" if most < 20 else "60s"
     done = subprocess.run(
         [sys.executable, "-m", "migrator", "upgrade"], cwd=ROOT, env={**given, "PATH": os.environ["PATH"]},
         preexec_fn=lambda: resource.setrlimit(what, (most, most)), capture_output=True, text=True, check=False,
-        timeout=90,
+        timeout=200,
     )  # fmt: skip
     return Result(done.returncode, done.stdout, done.stderr)
 
@@ -235,7 +236,7 @@ def test_two_thousand_revisions_fit_into_128_megabytes(db, project):
     code += "print(code, next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     given = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PATH": os.environ["PATH"]}
     argv = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(argv, cwd=ROOT, env=given, capture_output=True, text=True, check=True, timeout=90)
+    done = subprocess.run(argv, cwd=ROOT, env=given, capture_output=True, text=True, check=True, timeout=200)
     code, _, kilobytes, _ = done.stdout.strip().splitlines()[-1].split()
     assert code == "0", done.stdout + done.stderr
     assert int(kilobytes) < 128 * 1024
@@ -249,9 +250,9 @@ def test_nobody_to_talk_to_does_not_keep_it_from_its_work(shell, db, run, projec
     project.sql("a1", "CREATE TABLE t (id int)")
     given = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PATH": os.environ["PATH"]}
     line = f"exec {sys.executable} -m migrator upgrade {shell}"
-    assert subprocess.run(["sh", "-c", line], cwd=ROOT, env=given, check=False, timeout=60).returncode == 0
+    assert subprocess.run(["sh", "-c", line], cwd=ROOT, env=given, check=False, timeout=200).returncode == 0
     project.sql("b2", "SELECT 1 / 0")
-    assert subprocess.run(["sh", "-c", line], cwd=ROOT, env=given, check=False, timeout=60).returncode == 4
+    assert subprocess.run(["sh", "-c", line], cwd=ROOT, env=given, check=False, timeout=200).returncode == 4
     assert db.steps() == [("a1", "up", "finished")]
 
 

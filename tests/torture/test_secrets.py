@@ -133,7 +133,7 @@ def test_what_a_migrator_says_when_it_is_made_to_crash_holds_no_password(server_
     process = subprocess.Popen(argv, cwd=ROOT, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until((project.directory / "in").exists, "the revision")
     process.send_signal(signal.SIGABRT)
-    text, _ = process.communicate(timeout=30)
+    text, _ = process.communicate(timeout=120)
     assert "Fatal Python error: Aborted" in text
     assert [word for word in SECRETS if word in text] == []
 
