@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from migrator import environment, exposure, grants, ledger, models_copy, plan, road, run, shadow
+from migrator import connect, drift, environment, exposure, grants, ledger, models_copy, plan, replay, run
 from migrator.commands import checkpoint
 from migrator.errors import EXIT_DONE, Refused
-from migrator.report import Report
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from migrator.environment import Project
+    from migrator.report import Report
     from migrator.settings import Settings
 
 
@@ -68,37 +67,6 @@ def _database(settings: Settings, project: Project, report: Report) -> list[str]
 
 def _drift(settings: Settings, project: Project) -> list[str]:
     """Replay all revisions on a throw-away database and return what autogenerate would still write."""
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415
-
-    found: list[str] = []
-
-    def work(context: Any, _arguments: dict[str, Any]) -> None:
-        found.extend(
-            f"the migrations do not lead to the models: {_shown(item)}; write it with `migrator revision`"
-            for item in compare_metadata(context, context.opts["target_metadata"])
-        )
-
-    with shadow.database(replays=project) as url:
-        environment.point(project, url)
-        own = dataclasses.replace(settings, database_url=url, app_role="", app_password="", checkpoint="none")
-        quiet = Report(quiet=True)
-        with run.connected(own, quiet) as means:
-            run.migrate(
-                means,
-                project,
-                "upgrade",
-                lambda script, now: plan.upgrade_steps(script, now, "head"),
-                report=quiet,
-                replay=True,
-            )
-            engine = run.connect.migrating_engine(means.control.where, own)
-            project.config.attributes[road.COMPARE] = True
-            environment.inside(project, work, connect=engine.connect, reads=True)
-    return found
-
-
-def _shown(item: Any) -> str:
-    """Return one difference of Alembic's in a few words."""
-    first = item[0] if isinstance(item, list) else item
-    names = [str(getattr(part, "name", part)) for part in first[1:] if part is not None and not isinstance(part, dict)]
-    return f"{first[0]} {' '.join(names)}"[:200]
+    with replay.at(settings, project) as replayed:
+        found = drift.find(connect.address(replayed.url), settings, project)
+    return [f"the migrations do not lead to the models: {item}; write it with `migrator revision`" for item in found]
