@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from migrator.plan import Step
     from migrator.settings import Settings
 
-ROLES = ("anon", "authenticated")
 NONE = "none"
 
 _ROLES_HERE = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')"

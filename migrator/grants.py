@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from migrator.connect import Control
     from migrator.means import Means
 
-_SCHEMA = "SELECT nspname FROM pg_namespace WHERE nspname = (SELECT current_schema())"
-
 # Tables, views and sequences of a schema the role lacks a right on; what an extension owns is not ours to grant.
 _LACKING = """
 SELECT format('GRANT %%s ON %%s %%s TO %%s', p.rights, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,

@@ -34,7 +34,7 @@ class Progress:
     _marks: list[tuple[float, int]] = field(default_factory=lambda: [(time.monotonic(), 0)])
     _walked: int = 0
 
-    def add(self, _rows: int, walked: int) -> None:
+    def add(self, walked: int) -> None:
         """Count one batch."""
         self._walked += walked
 

@@ -162,13 +162,12 @@ class _Round:
                 batches.pace.took(done.walked, done.rows, done.held_ms)
             else:
                 batches.limit = batches.limit * 2 if batches.limit * 2 < batches.pace.size else None
-            self.progress.add(done.rows, done.walked)
+            self.progress.add(done.walked)
         elif done.kind == "final":
             self._after_final(done)
 
     def _after_final(self, done: Done) -> None:
         """Go on looking; raise StepFailed where rows that are still to do keep coming."""
-        self.progress.add(done.rows, 0)
         if done.rows == 0:  # held by somebody, or changed by him: look again in a while
             self._pause_for_lock()
         elif not done.full:
