@@ -93,6 +93,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def unbound(sql: str) -> str:
+    """Return a statement in which `sa.text()` sees no bind parameter: a colon in a name or a literal is a colon."""
+    return re.sub(r"(?<![:\w\\]):(?=[\w$])", r"\\:", sql)
+
+
 def _nodes(sql: str) -> list[tuple[str, dict[str, Any]]]:
     import pgparse  # noqa: PLC0415 - a run with nothing to do never needs it
 

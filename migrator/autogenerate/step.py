@@ -3,7 +3,6 @@
 A revision file is one transaction, so whatever must not share a transaction is a step of its own.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -14,6 +13,7 @@ from alembic.autogenerate.render import render_op
 from alembic.operations import ops
 
 from migrator.backfill.declare import BackfillOp
+from migrator.statements import unbound
 
 Op = ops.MigrateOperation
 
@@ -135,4 +135,4 @@ def autocommit(*operations: Op) -> AutocommitOp:
 
 def execute(sql: str) -> ops.ExecuteSQLOp:
     """Run a statement as it stands: a colon in a name is no bind parameter."""
-    return ops.ExecuteSQLOp(re.sub(r"(?<![:\w\\]):(?=[\w$])", r"\\:", sql))
+    return ops.ExecuteSQLOp(unbound(sql))

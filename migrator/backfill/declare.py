@@ -6,7 +6,6 @@ The revision itself stays short: what it declares is done afterwards, in batches
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -14,7 +13,7 @@ from alembic.operations import MigrateOperation, Operations
 
 from migrator.backfill import target
 from migrator.errors import Refused
-from migrator.statements import quoted
+from migrator.statements import quoted, unbound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,12 +123,12 @@ def _backfill(operations: Operations, operation: BackfillOp) -> None:
         operations.impl.static_output(
             f"-- backfill {operation.name}: `migrator upgrade` and `migrator backfill` do this in batches by key"
         )
-        operations.execute(sa.text(_literal(operation.statement(context.dialect))))
+        operations.execute(sa.text(unbound(operation.statement(context.dialect))))
         return
     connection = operations.get_bind()
     if connection.exec_driver_sql("SELECT to_regclass('migrator.backfill') IS NULL").scalar():
         # A copy of the schema to try revisions on, or Alembic without the migrator: no ledger, nobody to do it later.
-        operations.execute(sa.text(_literal(operation.statement(context.dialect))))
+        operations.execute(sa.text(unbound(operation.statement(context.dialect))))
         return
     _record(connection, operation)
 
@@ -178,8 +177,3 @@ def _sql(value: Any, dialect: Any) -> str:
     rendered = str(value.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     # Drivers that format with percent signs get them doubled; this text meets no driver's formatting.
     return rendered.replace("%%", "%") if dialect.paramstyle in ("format", "pyformat") else rendered
-
-
-def _literal(sql: str) -> str:
-    """Return a statement in which sa.text() sees no bind parameter."""
-    return re.sub(r"(?<![:\w\\]):(?=[\w$])", r"\\:", sql)
