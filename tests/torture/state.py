@@ -68,7 +68,8 @@ def whole(connection, database, since, *ports):
     for (table,) in rows(connection, _KEPT):
         if table == "migrator.state":  # a sum over numbers that each database has of its own
             rows(connection, "SET ROLE migrator")
-            lines += [f"rights: {row}" for row in rows(connection, _RIGHTS.replace("%(role)s", f"'app_{database}'"))]
+            role = f"(SELECT coalesce(max(rolname), 'app') FROM pg_roles WHERE rolname = 'app_{database}')"
+            lines += [f"rights: {row}" for row in rows(connection, _RIGHTS.replace("%(role)s", role))]
             rows(connection, "RESET ROLE")
         lines += sorted(f"{table}: {row[0]}" for row in rows(connection, f"{_ROWS}{table} one_row"))
     text = _TIME.sub(lambda time: "since" if time[1] >= since else time[1], "\n".join(lines))
