@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT, page, pages
 
 PAGES = [each.name for each in pages()]
 # Not ours: what the documents say of other programs.
-OTHERS_FLAGS = {"--autogenerate", "--sql", "--build", "--rm", "--profile", "--scale", "--results"}
+OTHERS_FLAGS = {"--autogenerate", "--sql", "--build", "--rm", "--profile", "--scale", "--results", "--every"}
 OTHERS_VARIABLES = {"DATABASE_URL"}
 TOPS = ("app/", "migrator/", "local/", "tests/", "docs/", "benchmarks/", ".ci/", "requirements/")
 # Made by a run, or a name that stands for others.
