@@ -42,9 +42,10 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     except Ending as ending:
         _say(f"ship       no: {ending} (exit {ending.code})")
         return ending.code
-    except (KeyboardInterrupt, SystemExit):
-        _say("ship       stopped; a deploy that was asked for goes on alone (exit 143)")
-        return 143
+    except (KeyboardInterrupt, SystemExit) as ending:
+        code = 130 if isinstance(ending, KeyboardInterrupt) else 143
+        _say(f"ship       stopped; a deploy that was asked for goes on alone (exit {code})")
+        return code
     finally:
         api.close()
     _say(f"ship       yes: {deploy.id} of commit {given.commit[:12]} is {deploy.status} (exit 0)")

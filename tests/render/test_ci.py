@@ -1,5 +1,7 @@
 """The road with no key on Render: CI runs the migrator and then deploys the app, whose pre-deploy only waits."""
 
+import signal
+
 import pytest
 import yaml
 
@@ -29,7 +31,7 @@ class Pipeline:
         workflow = yaml.safe_load((ROOT / "docs" / "github-actions-deploy.yml").read_text())
         self.steps = {step.get("name", ""): step for step in workflow["jobs"]["deploy"]["steps"]}
 
-    def _run(self, step, image, env):
+    def _started(self, step, image, env):
         run = self.steps[step]["run"].replace("${{ github.sha }}", self.commit)
         run = run.replace("${{ github.run_id }}-${{ github.run_attempt }}", "7-1")
         words = run.split()
@@ -38,6 +40,10 @@ class Pipeline:
             assert f"--env {passed}" in run
         program = Program(command, self.image, {"IMAGE_COMMIT": self.commit, **env})
         self.world.platform.programs.append(program)
+        return program
+
+    def _run(self, step, image, env):
+        program = self._started(step, image, env)
         code = program.wait()
         self.world.platform.said.append(program.text)
         return code, program.text
@@ -45,12 +51,18 @@ class Pipeline:
     def migrate(self):
         return self._run("Migrate", "migrator", self.world.migrator.env)
 
-    def ship(self, **env):
+    def ship(self):
+        return self._run(*self._of_ship())
+
+    def shipping(self):
+        return self._started(*self._of_ship())
+
+    def _of_ship(self):
         platform = self.world.platform
         known = {"RENDER_API_KEY": platform.key, "APP_SERVICE_ID": self.world.app.id, "RENDER_API_URL": platform.url}
         times = {"PREDEPLOY_POLL": "0.1s", "PREDEPLOY_PATIENCE": "20s", "PREDEPLOY_DEADLINE": "60s"}
         step = "Deploy the app, and follow it until it serves"
-        return self._run(step, "app", {**known, **times, **env})
+        return step, "app", {**known, **times}
 
 
 def test_ci_migrates_and_then_deploys_the_app_by_its_commit(keyless):
@@ -117,6 +129,16 @@ def test_a_deploy_whose_answer_was_lost_is_asked_for_once(keyless):
     code, text = Pipeline(keyless, "two").ship()
     assert code == 0, text
     assert len(keyless.app.deploys) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_pipeline_that_is_stopped_says_that_the_deploy_goes_on(keyless, number, code):
+    keyless.app.env["PREDEPLOY_DEADLINE"] = "60s"  # its pre-deploy waits: nobody migrated
+    program = Pipeline(keyless, "two").shipping()
+    until(lambda: "pre_deploy_in_progress" in program.text, "the deploy to be followed")
+    program.terminate(number)
+    assert program.wait() == code
+    assert program.lines[-1] == f"ship       stopped; a deploy that was asked for goes on alone (exit {code})"
 
 
 def test_a_revoked_key_is_said(keyless):
