@@ -68,9 +68,9 @@ def test_a_schedule_on_the_cron_job_and_nowhere_else_in_five_quoted_fields(bluep
     assert rest == ["*", "*", "*"]
 
 
-def test_both_services_get_every_commit_of_the_same_branch_at_the_same_time(blueprint):
+def test_both_services_get_every_commit_of_the_same_branch(blueprint):
     app, migrator = services(blueprint)["app"], services(blueprint)["migrator"]
-    for field in ("branch", "region", "autoDeployTrigger", "dockerContext", "runtime"):
+    for field in ("branch", "region", "dockerContext", "runtime"):
         assert app[field] == migrator[field], field
     for service in (app, migrator):
         assert service["region"] in REGIONS
@@ -80,6 +80,14 @@ def test_both_services_get_every_commit_of_the_same_branch_at_the_same_time(blue
         assert "autoDeploy" not in service
     for database in blueprint.get("databases", []):
         assert database["region"] == app["region"]
+
+
+def test_both_build_on_a_push_or_the_migrator_once_ci_has_passed_where_ci_deploys_the_app(blueprint):
+    app, migrator = services(blueprint)["app"], services(blueprint)["migrator"]
+    triggers = app["autoDeployTrigger"], migrator["autoDeployTrigger"]
+    # Never off for the migrator: its nightly run would keep to the revisions of the first day.
+    assert triggers in {("commit", "commit"), ("off", "checksPass")}
+    assert (triggers[0] == "off") == app["preDeployCommand"].endswith(" --wait-only")
 
 
 def test_off_is_a_word_and_not_a_false(blueprint):
@@ -117,7 +125,7 @@ def test_the_commands_are_verbs_and_flags_that_are_there(blueprint):
     assert cli.parser().parse_args(words).deferred_only
     python, m, module, *flags = services(blueprint)["app"]["preDeployCommand"].split(" ")
     assert (python, m, module) == ("python", "-m", "app.predeploy")
-    predeploy._parser().parse_args(flags)
+    predeploy._parser({}).parse_args(flags)
 
 
 def test_images_have_no_entrypoint_that_a_command_would_be_handed_to():
