@@ -208,7 +208,7 @@ class Predeploy:
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Decide whether this release may be rolled out; the exit code says it, the last line says why."""
     signal.signal(signal.SIGTERM, _terminate)
-    asked = _parser().parse_args(arguments)
+    asked = _parser(environ).parse_args(arguments)
     try:
         own, given = settings.read(environ), rollout_settings.read(environ)
     except settings.SettingsError as error:
@@ -251,7 +251,7 @@ def _last_word(predeploy: Predeploy, words: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m app.predeploy",
         description="Have the migrator of this commit run on Render, and pass only when the ledger shows that the "
@@ -262,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--wait-only",
         action="store_true",
-        default=os.environ.get("PREDEPLOY_WAIT_ONLY", "").lower() in {"1", "true", "yes", "on"},
+        default=environ.get("PREDEPLOY_WAIT_ONLY", "").lower() in {"1", "true", "yes", "on"},
         help="only wait for the gate: somebody else runs the migrator (env: PREDEPLOY_WAIT_ONLY)",
     )
     parser.add_argument(

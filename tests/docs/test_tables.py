@@ -92,7 +92,7 @@ def asked(read, monkeypatch):
     ("section", "read", "by_others"),
     [
         ("The app", app_settings.read, {"GATE_WAIT"}),
-        ("The pre-deploy command on Render", rollout_settings.read, set()),
+        ("The pre-deploy command on Render", rollout_settings.read, {"PREDEPLOY_WAIT_ONLY"}),
     ],
 )
 def test_the_apps_settings_are_those_it_reads(section, read, by_others, monkeypatch):
