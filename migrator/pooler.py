@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -83,6 +82,8 @@ def verdict(control: Control, open_another: Callable[[], psycopg2.extensions.con
 
 def _test(control: Control, open_another: Callable[[], psycopg2.extensions.connection]) -> None:
     """Take a session lock and look for it from a second session, a few times; raise Refused where it does not hold."""
+    import secrets  # noqa: PLC0415 - only behind a pooler: it costs milliseconds
+
     key = secrets.randbits(62)
     with contextlib.closing(_bounded(open_another)) as other:
         other.autocommit = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import os
 import re
@@ -163,6 +162,8 @@ def _url(env: Mapping[str, str], config: Path) -> tuple[str, str]:
         if url := env.get(variable, "").strip():
             return url, variable
     if config != OWN_CONFIG:
+        import configparser  # noqa: PLC0415 - of use for somebody else's project only
+
         parser = configparser.ConfigParser({"here": str(config.parent)})
         with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
             parser.read(config, encoding="utf-8")
