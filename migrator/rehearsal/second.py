@@ -58,6 +58,13 @@ def binary() -> str | None:
 
 def ask(rehearsed: tuple[Rehearsed, ...], found: tuple[Finding, ...]) -> tuple[Opinion, ...]:
     """Return squawk's opinion of each statement on which either of the two has something to say."""
+    try:
+        return _ask(rehearsed, found)
+    except (OSError, subprocess.TimeoutExpired, ValueError, LookupError, TypeError):
+        return ()  # it hangs, or says what no squawk that we know says: the rehearsal stands without it
+
+
+def _ask(rehearsed: tuple[Rehearsed, ...], found: tuple[Finding, ...]) -> tuple[Opinion, ...]:
     opinions = []
     for one in rehearsed if binary() else ():
         said = verdicts([(seen.sql, seen.outside) for seen in one.up.observations])

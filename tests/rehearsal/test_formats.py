@@ -86,5 +86,13 @@ def test_squawk_is_asked_and_agreement_is_told(rehearsal):
     assert first.squawk == ("require-concurrent-index-creation",)
 
 
+def test_a_program_of_that_name_that_is_another_fails_no_rehearsal(rehearsal, tmp_path, monkeypatch):
+    program = tmp_path / "squawk"
+    program.write_text("#!/bin/sh\necho quack\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(second, "binary", lambda: str(program))
+    assert second.ask(rehearsal.revisions, rehearsal.findings) == ()
+
+
 def test_docs_are_written_from_the_rules():
     assert rules.PAGE.read_text(encoding="utf-8") == rules.page(), "`make rules` writes it again"
