@@ -51,8 +51,12 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
             with run.connected(settings, report) as means:
                 deadline = deadline or means.deadline
                 own = dataclasses.replace(means, deadline=deadline)
-                for item in _chosen(own, arguments.name):
-                    _work(own, item, limits, target_ms)
+                try:
+                    for item in _chosen(own, arguments.name):
+                        _work(own, item, limits, target_ms)
+                except Unreachable:
+                    means.interrupt.sleep(WAIT_S)  # a disk that is full is so again at once
+                    raise
                 return _show(own, _chosen(own, arguments.name), report)
         except Unreachable as lost:
             if deadline is None or deadline.passed:
