@@ -96,8 +96,9 @@ def _roles_gone(server: URL, project: Project) -> Iterator[None]:
         raise
     finally:
         if came := [name for (name,) in _execute(server, _ROLES) if (name,) not in before]:
-            texts = [Path(item.path).read_text(encoding="utf-8") for item in project.script.walk_revisions()]
-            made = [name for name in came if any(name in text for text in texts)]
+            texts = [Path(item.path).read_bytes() for item in project.script.walk_revisions()]
+            words = {name: re.compile(rf"(?<!\w){re.escape(name)}(?!\w)".encode()) for name in came}
+            made = [name for name, word in words.items() if any(map(word.search, texts))]
             # Where another database's objects are of it, somebody else uses it too: it stays.
             with contextlib.suppress(errors.Refused):
                 if made:
