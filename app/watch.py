@@ -67,11 +67,19 @@ class Watch:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            content = self._look()
+            content = self._try_to_look()
             # Looked at again: stop() may have come between the loop's condition and clear().
             if not self._stopping:
                 self._wake.wait(self._report_interval_s if content else self._retry_s)
         self._sign_off()
+
+    def _try_to_look(self) -> bool:
+        try:
+            return self._look()
+        except Exception:
+            # Were this thread to end, nobody would report any more: a release that serves would not count as live.
+            log.exception("watch: a fault of ours, it goes on")
+            return False
 
     def _look(self) -> bool:
         """Report and ask; False if that is to be tried again soon."""

@@ -180,6 +180,21 @@ def test_the_command_ends_at_once_on_a_signal(bare, number, code):
     assert waiting.returncode == code
 
 
+def test_a_fault_of_ours_is_logged_and_the_watch_goes_on(migrated, monkeypatch, caplog):
+    ask, faults = gate.ask, [RuntimeError("nobody foresaw this")]
+
+    def ask_after_a_fault(*arguments):
+        if faults:
+            raise faults.pop()
+        return ask(*arguments)
+
+    monkeypatch.setattr(gate, "ask", ask_after_a_fault)
+    with serving(migrated.url) as client:
+        eventually(lambda: is_ready(client))
+        assert len(migrated.instances()) == 1
+    assert "watch: a fault of ours, it goes on" in caplog.text
+
+
 def refused(client, reason):
     """Whether everything but the probes is refused for this reason."""
     answers = [client.get("/users"), client.post("/users", json={}), client.get("/nope"), client.get("/readyz")]
