@@ -28,14 +28,10 @@ def _required(scene: Scene) -> Iterator[Match]:
 
 def _fails(scene: Scene) -> Iterator[Match]:
     up = scene.rehearsed.up
-    if not up.error or scene.rehearsed.stopped or any(_required(scene)) or not _is_sql(up.sqlstate):
+    if not up.error or scene.rehearsed.stopped or any(_required(scene)) or not up.sqlstate:
         return
-    if not (up.sqlstate or "").startswith(VIOLATIONS):
+    if not up.sqlstate.startswith(VIOLATIONS):
         yield Match(scene.failed[0] if scene.failed else None, f"it fails: {up.error}")
-
-
-def _is_sql(state: str | None) -> bool:
-    return bool(state)
 
 
 def _not_rehearsed(scene: Scene) -> Iterator[Match]:
@@ -49,7 +45,7 @@ def _not_rehearsed(scene: Scene) -> Iterator[Match]:
             "",
             "give rows that do, with --seed FILE.sql; and look in production whether all rows do",
         )
-    elif not _is_sql(up.sqlstate):
+    elif not up.sqlstate:
         yield Match(
             None,
             f"it raised {up.error_kind}: {up.error}",
@@ -76,11 +72,10 @@ def _down_fails(scene: Scene) -> Iterator[Match]:
     for done in scene.rehearsed.passes[1:]:
         if not done.error:
             continue
-        at = None
         if done.direction == "down" and done.error_kind == "NotImplementedError":
             continue
         what = "the downgrade fails" if done.direction == "down" else "up, down and up again fails the second time"
-        yield Match(at, f"{what}: {done.error}", "", "write the downgrade as the true reverse of the upgrade")
+        yield Match(None, f"{what}: {done.error}", "", "write the downgrade as the true reverse of the upgrade")
 
 
 def _differs(scene: Scene) -> Iterator[Match]:
