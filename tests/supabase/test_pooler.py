@@ -53,7 +53,7 @@ def test_no_lock_of_the_test_stays_behind_in_a_pool(database, migrator, pooler):
     assert rows(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 
-def test_a_pool_of_one_session_is_said_to_be_too_small(database, migrator, pooler, monkeypatch):
+def test_a_pool_of_one_session_is_said_to_be_too_small(database, migrator, pooler):
     done = upgrade(migrator, pooler(database, "session", pool_size=1))
     assert done.code == 1
     assert "the pooler has no second session for the migrator. Cure: let its pool have 3 sessions at least." in done.err
