@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import EXIT_DONE, Refused, Usage
 from migrator.rehearsal import ground, rehearse
-from migrator.rehearsal.formats import text
+from migrator.rehearsal.formats import markdown, text
 from migrator.settings import duration_ms
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     if rehearsal.errors:
         first = rehearsal.errors[0]
         raise Refused(
-            f"{len(rehearsal.errors)} error findings in {len({one.revision for one in rehearsal.errors})} revisions",
+            f"the rehearsal found {markdown.headline(rehearsal)}",
             f"{first.label}: {first.title.lower()}; write what the finding shows, or allow it in the file: "
             f"# migrator: allow {first.rule}: why",
         )

@@ -35,7 +35,7 @@ def test_error_finding_refuses_with_what_to_do(rehearse, project):
     project.add(INDEX)
     done = rehearse("--from", "r0")
     assert done.code == 1
-    assert done.err.startswith("refused: 1 error findings in 1 revisions. Cure: step: an index built without")
+    assert done.err.startswith("refused: the rehearsal found 1 error, 0 warnings. Cure: step: an index built without")
     assert "# migrator: allow index-blocks-writes: why" in done.err
 
 
