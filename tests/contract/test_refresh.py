@@ -201,7 +201,9 @@ def test_an_index_that_hides_a_table_of_its_name_is_seen(connection, path):
     execute(connection, "CREATE TEMP TABLE passing (id integer)", "CREATE TABLE side.there (id integer)")
     execute(connection, f"SET LOCAL search_path = {path}")
     known = catalog.know(connection, app_role="app_role")
-    execute(connection, "CREATE INDEX apart ON side.there (id)" if "side" in path else "CREATE INDEX apart ON passing (id)")
+    execute(
+        connection, "CREATE INDEX apart ON side.there (id)" if "side" in path else "CREATE INDEX apart ON passing (id)"
+    )
     known = compare(connection, known)
     assert (None, "apart") not in known.catalog.relations
     execute(connection, f"DROP INDEX {'side' if 'side' in path else 'pg_temp'}.apart")
