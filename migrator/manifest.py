@@ -136,7 +136,7 @@ def write(project: "Project", path: str = PATH) -> bool:
     if path == PATH:
         seal.keep(of_files)
     head = head_of(written, sorted(script.get_heads()), digest_of(seals), models, len(ledger.UPGRADES))
-    partial = f"{path}.partial"
+    partial = f"{path}.{os.getpid()}.partial"  # two may write at once
     with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write("\n\n".join((head, "\n".join(listing), "\n".join(digests), _contract(project))))
     os.replace(partial, path)  # noqa: PTH105

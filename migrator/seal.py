@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def of_source(source: bytes, name: str = "revision") -> str:
 def keep(seals: dict[Path, str]) -> None:
     """Write the seals of these files, by the digests of their bytes, for later runs: a syntax tree takes a while."""
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} {seal}" for path, seal in seals.items()]
-    partial = KNOWN.with_suffix(".partial")
+    partial = KNOWN.with_suffix(f".{os.getpid()}.partial")  # two may write at once
     partial.write_text("\n".join(lines), encoding="ascii")
     partial.replace(KNOWN)
 

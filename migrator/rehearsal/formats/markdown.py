@@ -112,5 +112,10 @@ def _statement(seen: Observation) -> str:
     did += [f"built {index.name}" for index in (*seen.changes.indexes_built, *seen.changes.indexes_rebuilt)]
     did += [f"read {count:,} of {table}" for table, count in seen.rows_read]
     did += [f"wrote {count:,} of {table}" for table, count in seen.rows_written]
-    sql = shortened(seen.sql, 100).replace("|", "\\|").replace("`", "'")
-    return f"| `{sql}` | {seen.duration_ms:.1f} | {locks} | {'<br>'.join(did) or seen.error or ''} |"
+    sql = _cell(shortened(seen.sql, 100)).replace("`", "'")
+    done = "<br>".join(did) or seen.error or ""
+    return f"| `{sql}` | {seen.duration_ms:.1f} | {_cell(locks)} | {_cell(done)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
