@@ -44,7 +44,7 @@ test: .venv/ready ## Run the tests on a real PostgreSQL (args="-k name" narrows 
 	@exec $(PY) -m pytest $(workers) $(args)
 
 .PHONY: torture
-torture: .venv/ready ## Kill, cut off and stop the migrator at every point of every kind of run; takes an hour or so (args="--kind mixed")
+torture: .venv/ready ## Kill, cut off and stop the migrator at every point of every kind of run; takes an hour or two (args="--kind mixed")
 	@exec $(PY) -m tests.torture $(args)
 
 .PHONY: torture-quick

@@ -25,8 +25,10 @@ def share_of(kind, fault, sample, share, shares, again):
         # Each kind begins elsewhere, so that together they meet every fault.
         begin = [one.name for one in KINDS].index(kind) * GOLDEN % 1
         points = [points[int((number + begin) * len(points) / sample)] for number in range(sample)]
+    # Neighbours leave the same states behind: the points of one statement are one process's.
+    points.sort(key=lambda point: point.number)
     found = []
-    for point in points[share::shares]:
+    for point in points[len(points) * share // shares : len(points) * (share + 1) // shares]:
         try:
             wrong = _worker.crash(point, again=again)
         except Exception as error:  # noqa: BLE001 - a point that cannot be judged has not converged
