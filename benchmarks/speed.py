@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -259,6 +260,7 @@ def main() -> int:
     words.add_argument("--write", action="store_true", help=f"keep each table in {results.FILE.name}")
     words.add_argument("--only", default="", help="names of tables, or how they begin, by commas: noop,far,app")
     chosen = words.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a run that is cut off takes its server and files away
     with bench(chosen.rounds, write=chosen.write) as run:
         every = tables(run, quick=chosen.quick)
         begins = chosen.only.split(",")
