@@ -29,8 +29,9 @@ _NUMBER = "txid_current()"
 _NO_FLUSH = "set_config('synchronous_commit', 'off', true)"
 _BEGIN = f"{_RESTORE}, {_NO_FLUSH}, {_NUMBER}, ({lock.STILL_HELD.replace(':pid', '%(pid)s')})"
 _LIMIT = f"{_RESTORE}, {_NUMBER}, {prepared.THERE}"
-# One message, because each revision pays for it. Set as who connected, who may have given the rights away since.
-_TAKE_BACK = "SET ROLE NONE; RESET ALL; SELECT "  # and what env.py has set, the role last
+# One message, because each revision pays for it: all settings as they were at the start, then what env.py had set by
+# then. Its role comes last: it may not have the right to the others.
+_TAKE_BACK = "SET ROLE NONE; RESET ALL; SELECT "
 
 
 class Session:

@@ -191,3 +191,32 @@ def test_an_autovacuum_in_the_way_is_pushed_aside(table, project, run, db):
         db.rows("SELECT pg_reload_conf()")
     assert done.code == 0, done.text
     assert db.columns("t") == ["id", "n"]
+
+
+LATE = """
+CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN LOCK TABLE held IN ACCESS EXCLUSIVE MODE; RETURN NULL; END'"""
+
+
+def test_a_lock_that_is_missed_at_the_commit_itself_is_tried_for_again(table, project, spawn, db, client):
+    db.rows("CREATE TABLE held (id int)")
+    db.rows("CREATE SEQUENCE tries")
+    project.sql("a1", "CREATE TABLE u (id int)")
+    project.sql(
+        "b2",
+        LATE,
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION late()",
+        "INSERT INTO t VALUES (99)",
+        "SELECT nextval('tries')",
+    )
+    other = client("a report")
+    other.run("SELECT 1 FROM held")
+    running = spawn("upgrade", project=project)
+    until(lambda: db.one("SELECT last_value FROM tries") > 2, "the third try")
+    other.raw.rollback()
+    done = running.result()
+    assert done.code == 0, done.text
+    assert db.one("SELECT attempts > 1 FROM migrator.step WHERE revision = 'b2'")
+    assert [revision for revision, *_ in db.steps()] == ["a1", "b2"]
+    assert db.one("SELECT count(*) FROM t WHERE id = 99") == 1

@@ -87,3 +87,23 @@ def test_an_env_py_that_connects_with_autocommit_is_refused(foreign, run, db):
     assert done.code == 1, done.text
     assert "connects with autocommit" in done.last
     assert db.columns("t") == []
+
+
+def test_a_step_does_not_wait_for_the_disk_and_the_end_of_the_run_does(project, run, db):
+    # The tests' own servers have it off.
+    db.rows(f"ALTER DATABASE {db.one('SELECT current_database()')} SET synchronous_commit = on")
+    db.rows("CREATE TABLE seen (at text, setting text)")
+    look = "INSERT INTO public.seen VALUES ('{}', current_setting('synchronous_commit'))"
+    project.sql("a1", look.format("step"))
+    assert run("upgrade", "a1", project=project).code == 0
+    db.rows(
+        "CREATE FUNCTION ended() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$f$ BEGIN {look.format('end')}; RETURN NULL; END $f$"
+    )
+    db.rows(
+        "CREATE TRIGGER ended AFTER UPDATE OF finished ON migrator.run FOR EACH ROW "
+        "WHEN (new.outcome = 'done') EXECUTE FUNCTION ended()"
+    )
+    project.sql("b2", look.format("step"))
+    assert run("upgrade", project=project).code == 0
+    assert db.rows("SELECT DISTINCT at, setting FROM seen ORDER BY at") == [("end", "on"), ("step", "off")]
