@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psycopg2
@@ -153,6 +154,19 @@ def test_a_stale_pid_file_does_not_keep_it_from_starting_nor_harm_anybody(data, 
 def test_it_recovers_after_its_server_was_killed(data):
     os.kill(start_and_leave(data), signal.SIGKILL)
     assert answers(data)
+
+
+def test_it_starts_after_its_server_was_killed_while_it_was_being_stopped(data):
+    """The killed server stays this process's to ask for, with its number in use, and its pid file stays too."""
+    left = embedded.start(data, password=PASSWORD, settings={}).process
+    left.send_signal(signal.SIGSTOP)  # asked to stop, it does nothing, until it is killed
+    killer = threading.Timer(0.3, left.kill)
+    killer.start()
+    try:
+        assert answers(data)
+    finally:
+        killer.join()
+        left.wait()
 
 
 def test_a_first_start_that_broke_off_half_way_is_started_over(tmp_path):
