@@ -26,7 +26,7 @@ def stop(data: Path) -> bool:
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline:
             if not _command_line(pid):
-                running_pid(data)  # one that was killed leaves its pid file, and its number in use until it is asked for
+                running_pid(data)  # one that was killed leaves its pid file, and its number in use
                 return True
             time.sleep(0.02)
     raise errors.Busy(f"a PostgreSQL server that an earlier run left on {data} does not stop", f"Try: kill -9 {pid}")
