@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import functools
 import logging
 import re
 import traceback
@@ -25,12 +26,14 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from migrator import connect
+from migrator import connect, unread
 from migrator.errors import Busy, MigratorError, Refused, StepFailed, Unreachable, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
+    from migrator.manifest import Manifest
     from migrator.settings import Settings
 
     Work = Callable[[Any, dict[str, Any]], None]
@@ -41,10 +44,11 @@ CONNECT = "migrator.connect"  # config.attributes: how the engine's own env.py g
 
 @dataclass(frozen=True)
 class Project:
-    """One Alembic project: its configuration and its script directory."""
+    """One Alembic project: its configuration, its script directory, and the manifest that was believed, if one was."""
 
     config: Config
     script: ScriptDirectory
+    manifested: Manifest | None = None
 
     @property
     def models(self) -> Path | None:
@@ -53,8 +57,11 @@ class Project:
         return Path(value) if value else None
 
 
-def load(settings: Settings) -> Project:
-    """Return the project of a configuration; raise Usage when Alembic cannot read it."""
+def load(settings: Settings, manifested: Manifest | None = None) -> Project:
+    """Return the project of a configuration; raise Usage when Alembic cannot read it, Refused for a revision file.
+
+    With the manifest of its files as they are now, each revision is loaded only when it is to be run.
+    """
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the engine reports each step itself
     # A connection that broke cannot be reset: the pool's traceback of that says nothing that our own error does not.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
@@ -67,8 +74,10 @@ def load(settings: Settings) -> Project:
         script = ScriptDirectory.from_config(config)
     except (CommandError, OSError, ValueError, KeyError, ImportError, configparser.Error) as error:
         raise Usage(f"{settings.config.name} cannot be used: {_one_line(error)}", "correct it") from None
+    if manifested:
+        unread.put_in(script, manifested.revisions, functools.partial(_load_one, script))
     _read_revisions(script)
-    return Project(config, script)
+    return Project(config, script, manifested)
 
 
 def point(project: Project, url: str) -> None:
@@ -78,10 +87,29 @@ def point(project: Project, url: str) -> None:
 
 def _read_revisions(script: ScriptDirectory) -> None:
     """Load every revision file now, so that one that cannot be used is a clear line and not an error of env.py."""
+    with _errors_of_files(script), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        script.get_heads()
+    # Alembic only warns where two files have one id, or a parent is missing, and goes on with half of the history.
+    for warning in caught:
+        text = _one_line(warning.message)
+        if text.startswith("Revision "):
+            raise Refused(text, "correct revision and down_revision in the files")
+    for name in script.revision_map._revision_map:  # noqa: SLF001 - already read; Alembic takes any text for an id
+        if name and not (isinstance(name, str) and name.isprintable()):
+            raise Refused(f"the revision id {name!r} is not a text of one line", "give the file another id")
+
+
+def _load_one(script: ScriptDirectory, path: Path) -> ModuleType:
+    with _errors_of_files(script):
+        return unread.of_file(path)
+
+
+@contextlib.contextmanager
+def _errors_of_files(script: ScriptDirectory) -> Iterator[None]:
+    """Turn what revision files raise when they are loaded into one clear line."""
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            script.get_heads()
+        yield
     except CommandError as error:
         raise Refused(_one_line(error), "correct the revision files") from None
     except KeyboardInterrupt:
@@ -97,14 +125,6 @@ def _read_revisions(script: ScriptDirectory) -> None:
         where = places[-1] if places else script.versions
         text = error.msg if isinstance(error, SyntaxError) else _one_line(error)
         raise Refused(f"{where} cannot be loaded: {type(error).__name__}: {text}", "correct the file") from error
-    # Alembic only warns where two files have one id, or a parent is missing, and goes on with half of the history.
-    for warning in caught:
-        text = _one_line(warning.message)
-        if text.startswith("Revision "):
-            raise Refused(text, "correct revision and down_revision in the files")
-    for name in script.revision_map._revision_map:  # noqa: SLF001 - already read; Alembic takes any text for an id
-        if name and not (isinstance(name, str) and name.isprintable()):
-            raise Refused(f"the revision id {name!r} is not a text of one line", "give the file another id")
 
 
 def _one_line(error: object) -> str:

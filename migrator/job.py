@@ -208,7 +208,9 @@ class Job:
     @functools.cached_property
     def needed(self) -> contract.Contract:
         """What this release needs of the schema; nothing where no models are named. Raises Usage or Refused."""
-        models = self.project.models
+        models, manifested = self.project.models, self.project.manifested
+        if manifested and manifested.contract:
+            return contract.Contract.from_json(manifested.contract)
         return contract.derive(contract.load_models(models)) if models else contract.Contract(())
 
 

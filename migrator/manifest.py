@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from migrator.environment import Project
 
-FORMAT = 3
+FORMAT = 4
 ST_SIZE, ST_MTIME = 6, 8  # places in os.stat_result, whole numbers; the `stat` module has the same names
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs milliseconds
 PATH = os.path.join(HERE, "versions.manifest")  # noqa: PTH118
@@ -25,24 +25,27 @@ BESIDE = ("alembic.ini", "env.py", "ledger.py", "models.py")
 class Manifest:
     """What is known of the revisions without loading them; no dataclass, which would be the dearest import here."""
 
-    __slots__ = ("contract", "heads", "ledger", "models", "seals")
+    __slots__ = ("contract", "heads", "ledger", "models", "revisions", "seals")
 
-    def __init__(self, heads: tuple[str, ...], seals: str, models: str, ledger: int, contract: str) -> None:
-        """Take heads, digests of all seals and of the models, the ledger's version, the contract's JSON if any."""
-        self.heads, self.seals, self.models, self.ledger, self.contract = heads, seals, models, ledger, contract
+    def __init__(
+        self, heads: tuple[str, ...], seals: str, models: str, ledger: int, contract: str, revisions: str
+    ) -> None:
+        """Take heads, digests of all seals and of the models, the ledger's version, JSON of contract and revisions."""
+        self.heads, self.seals, self.models, self.ledger = heads, seals, models, ledger
+        self.contract, self.revisions = contract, revisions
 
 
 def read(path: str = PATH) -> Manifest | None:
     """Return the manifest if it is of the files as they are now; None where there is none, or any doubt is left."""
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            head, listing, digests, contract = file.read().split("\n\n")
+            head, listing, digests, contract, revisions = file.read().split("\n\n")
         header = dict(line.split(" ", 1) for line in head.split("\n"))
         top, written = os.path.dirname(path), int(header["written"])  # noqa: PTH120
         if header["format"] != str(FORMAT) or not _is_of_these(top, written, listing, digests):
             return None
         heads = tuple(header["heads"].split("\t"))
-        return Manifest(heads, header["seals"], header["models"], int(header["ledger"]), contract)
+        return Manifest(heads, header["seals"], header["models"], int(header["ledger"]), contract, revisions)
     except (OSError, ValueError, KeyError):
         return None
 
@@ -121,7 +124,7 @@ def write(project: "Project", path: str = PATH) -> bool:
     import time  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
-    from migrator import ledger, release, seal  # noqa: PLC0415
+    from migrator import ledger, release, seal, unread  # noqa: PLC0415
 
     top = os.path.dirname(path)  # noqa: PTH120
     written = int(time.time())
@@ -137,8 +140,9 @@ def write(project: "Project", path: str = PATH) -> bool:
         seal.keep(of_files)
     head = head_of(written, sorted(script.get_heads()), digest_of(seals), models, len(ledger.UPGRADES))
     partial = f"{path}.{os.getpid()}.partial"  # two may write at once
+    parts = (head, "\n".join(listing), "\n".join(digests), _contract(project), unread.written(script))
     with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write("\n\n".join((head, "\n".join(listing), "\n".join(digests), _contract(project))))
+        file.write("\n\n".join(parts))
     os.replace(partial, path)  # noqa: PTH105
     return True
 

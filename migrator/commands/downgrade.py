@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator import environment, ledger, plan, run
+from migrator import environment, ledger, plan, run, standing
 from migrator.errors import EXIT_DONE, Refused
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datnam
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Revert down to a target, under the same lock, limits and ledger as an upgrade."""
-    project = environment.load(settings)
+    project = environment.load(settings, standing.known(settings))
     with run.connected(settings, report) as means:
         if not arguments.yes:
             _refuse_under_a_live_app(means)

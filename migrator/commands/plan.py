@@ -67,7 +67,7 @@ def load(settings: Settings) -> Project:
     """Return the project, for which Alembic and every revision file are loaded."""
     from migrator import environment  # noqa: PLC0415 - with nothing pending, neither is needed
 
-    return environment.load(settings)
+    return environment.load(settings, standing.known(settings))
 
 
 def held_back(made: Plan, waiting: dict[str, tuple[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from migrator import drift, environment, manifest, plan, run
+from migrator import drift, environment, manifest, plan, run, standing
 from migrator import settings as given
 from migrator.errors import EXIT_DONE, Refused, Usage
 
@@ -25,7 +25,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Apply what is pending up to a target, and record that the schema serves this release."""
     _expect(arguments.expect_commit)
     settings = dataclasses.replace(settings, run_id=_run_id(arguments.run_id))
-    project = environment.load(settings)
+    project = environment.load(settings, standing.known(settings))
     target = arguments.revision
 
     run.settle(settings, report)

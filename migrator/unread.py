@@ -1,0 +1,68 @@
+"""Unread: what a manifest says of the revisions in, Alembic's own map of them out; each file is loaded when it is run.
+
+Of a thousand revisions a deploy runs one or two, and loading the others is most of what Alembic does then.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from alembic.script import Script
+from alembic.script.revision import RevisionMap
+from alembic.util import load_python_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alembic.script import ScriptDirectory
+
+_TOLD = ("revision", "down_revision", "depends_on", "branch_labels", "__doc__")
+
+
+class Unread(ModuleType):
+    """A revision file that stands for itself until one of its functions is asked for."""
+
+    def __init__(self, path: Path, told: dict[str, Any], load: Callable[[Path], ModuleType]) -> None:
+        """Take what the file is known to say of its place in the history, and how to load it."""
+        super().__init__(path.stem)
+        self.__dict__.update(told, __file__=str(path), _load=load)
+
+    def __getattr__(self, name: str) -> Any:
+        """Load the file, for a name that it may have given to something: everything in it is there from then on."""
+        if not name.startswith("_") and (load := self.__dict__.pop("_load", None)):
+            self.__dict__.update(load(Path(self.__dict__["__file__"])).__dict__)
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"{self.__dict__['__file__']} has no {name}") from None
+
+
+def written(script: ScriptDirectory) -> str:
+    """Return what the files say of their places in the history, as JSON, in the order in which Alembic reads them."""
+    found = sorted(script.walk_revisions(), key=lambda item: Path(item.path).name)
+    return json.dumps([[Path(item.path).name, *(_said(item.module, name) for name in _TOLD)] for item in found])
+
+
+def _said(module: ModuleType, name: str) -> str | list[str] | None:
+    value = getattr(module, name, None)
+    return value if value is None or isinstance(value, str) else list(value)
+
+
+def put_in(script: ScriptDirectory, told: str, load: Callable[[Path], ModuleType]) -> None:
+    """Let Alembic take the history from what is told, not from the files; `load` loads one of them."""
+    [place] = script._version_locations  # noqa: SLF001 - a manifest is only of a project with one
+    scripts = [_script(Path(place), load, *one) for one in json.loads(told)]
+    script.revision_map = RevisionMap(lambda: scripts)
+
+
+def _script(place: Path, load: Callable[[Path], ModuleType], name: str, *values: Any) -> Script:
+    told = {word: tuple(value) if isinstance(value, list) else value for word, value in zip(_TOLD, values, strict=True)}
+    return Script(Unread(place / name, told, load), told["revision"], place / name)
+
+
+def of_file(path: Path) -> ModuleType:
+    """Load a revision file as Alembic does."""
+    return load_python_file(path.parent, path.name)

@@ -1,0 +1,97 @@
+"""Revisions that a manifest knows: Alembic has the history of the files, and loads a file only to run it."""
+
+from __future__ import annotations
+
+import pytest
+from alembic.script import ScriptDirectory
+
+from migrator import unread
+from tests.migrator.test_quick import DONE, HEAD, copy, execute, prepared  # noqa: F401 - its fixtures
+
+FILES = {
+    "1_one.py": "'''Make one thing\n\nand say more of it.'''\nrevision = 'one'\ndown_revision = None\n",
+    "2_two.py": "revision = 'two'\ndown_revision = 'one'\nbranch_labels = ('left',)\n",
+    "3_three.py": "'''Three'''\nrevision = 'three'\ndown_revision = 'one'\ndepends_on = ['two']\n",
+    "4_joined.py": "revision = 'joined'\ndown_revision = ('two', 'three')\ndepends_on = None\n",
+    "notes.txt": "no revision",
+}
+LOADS = """
+import sys
+def hear(event, arguments):
+    if event == "exec" and "/migrator/versions/" in arguments[0].co_filename:
+        print("loaded:", arguments[0].co_filename)
+sys.addaudithook(hear)
+from migrator import quick
+sys.exit(quick.main(["upgrade"]))
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A history with branches, a label, a dependency and a merge."""
+    (tmp_path / "versions").mkdir()
+    for name, text in FILES.items():
+        body = "" if name.endswith("txt") else "def upgrade(): pass\ndef downgrade(): pass\n"
+        (tmp_path / "versions" / name).write_text(text + body)
+    return ScriptDirectory(str(tmp_path))
+
+
+def facts(script):
+    return {
+        item.revision: (
+            item.down_revision, item.dependencies, item.branch_labels, item.nextrev, item.doc, item.longdoc, item.path,
+            item.log_entry, item.is_head, item.is_merge_point, item.module.__file__,
+        )
+        for item in script.walk_revisions()
+    }  # fmt: skip
+
+
+def test_the_history_is_that_of_the_files_and_no_file_is_loaded_for_it(script, tmp_path):
+    def load(path):
+        raise AssertionError(f"{path} was loaded")
+
+    other = ScriptDirectory(str(tmp_path))
+    unread.put_in(other, unread.written(script), load)
+    assert facts(other) == facts(script)
+    assert [item.revision for item in other.walk_revisions()] == [item.revision for item in script.walk_revisions()]
+    assert other.get_revision("left@head").revision == script.get_revision("left@head").revision
+
+
+def test_a_file_is_loaded_once_and_is_what_it_is(script, tmp_path):
+    loaded = []
+    other = ScriptDirectory(str(tmp_path))
+    unread.put_in(other, unread.written(script), lambda path: loaded.append(path.name) or unread.of_file(path))
+    module = other.get_revision("three").module
+    assert module.upgrade.__code__.co_filename == str(tmp_path / "versions" / "3_three.py")
+    assert module.depends_on == ["two"]
+    assert not hasattr(module, "what_it_has_not")
+    assert loaded == ["3_three.py"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["manifest", "no manifest"])
+def test_an_upgrade_loads_what_is_pending_and_with_a_manifest_nothing_that_was_applied(copy, known):  # noqa: F811
+    copy.add("next", HEAD, "CREATE TABLE next_one ()")
+    copy.age()
+    copy.make_manifest()
+    if not known:
+        copy.manifest.unlink()
+    done = copy.python("-c", LOADS)
+    assert "next_x" in done.stdout, done.stderr
+    loaded = [line for line in done.stdout.splitlines() if line.startswith("loaded: ")]
+    assert len(loaded) == (1 if known else 1 + len(list(copy.versions.glob("20*.py"))))
+    assert copy.upgrade()[2] == DONE.format("next")
+
+
+def test_a_pending_file_that_cannot_be_loaded_is_told_as_without_a_manifest(copy, execute):  # noqa: F811
+    copy.add("next", HEAD, "CREATE TABLE next_one ()")
+    [path] = copy.versions.glob("next*")
+    path.write_text("import os\nassert 'NOT_HERE' not in os.environ, 'it is here'\n" + path.read_text())
+    copy.age()
+    copy.make_manifest()
+    with_it = copy.run("upgrade", NOT_HERE="1")
+    copy.manifest.unlink()
+    without = copy.run("upgrade", NOT_HERE="1")
+    assert with_it == without
+    assert with_it[0] == 1
+    assert "next_x.py:2 cannot be loaded: AssertionError: it is here. Cure: correct the file" in with_it[1] + with_it[2]
+    assert execute("SELECT to_regclass('next_one') IS NULL") == [(True,)]
