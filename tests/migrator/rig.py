@@ -22,7 +22,7 @@ from alembic.config import Config
 from migrator import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 30
+SECONDS = 60  # however busy the machine is
 
 
 def until(seen, what, seconds=SECONDS):
@@ -32,7 +32,7 @@ def until(seen, what, seconds=SECONDS):
         if value := seen():
             return value
         time.sleep(0.01)
-    raise AssertionError(f"waited {seconds} s for {what}")
+    raise AssertionError(f"waited {seconds} s for {what() if callable(what) else what}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +221,9 @@ class Running:
 
     def said(self, words):
         """Wait until it has said something."""
-        until(lambda: words in self.text or self.process.poll() is not None, f"{words!r} in\n{self.text}")
+        until(lambda: words in self.text or self.process.poll() is not None, lambda: f"{words!r} in\n{self.text}")
+        if words not in self.text:
+            self._heard_out()
         assert words in self.text, self.text
 
     def signal(self, number):
@@ -229,9 +231,13 @@ class Running:
 
     def result(self, seconds=SECONDS):
         code = self.process.wait(seconds)
-        for thread in self._threads:
-            thread.join(5)
+        self._heard_out()
         return Result(code, "".join(self._texts["out"]), "".join(self._texts["err"]))
+
+    def _heard_out(self):
+        """Wait until what an ended process said has arrived here, which its end does not wait for."""
+        for thread in self._threads:
+            thread.join(SECONDS)
 
     def close(self):
         if self.process.poll() is None:

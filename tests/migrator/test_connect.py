@@ -80,7 +80,7 @@ def test_the_network_is_cut_in_the_middle(spawn, run, project, db):
         done = running.result()
     assert done.code == 5, done.text
     assert "was lost; the server rolls back what was open" in done.last
-    until(lambda: not db.migrators(), "its backends to leave", 10)
+    until(lambda: not db.migrators(), "its backends to leave")
     assert db.columns("t") == []
 
 
@@ -88,7 +88,7 @@ def test_the_end_of_the_wait_is_clear_and_in_time(run):
     before = time.monotonic()
     done = run("wait", "--wait", "1s", url="postgresql://u@127.0.0.1:1/d")
     assert done.code == 5
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 30  # unasked it is a minute
     assert done.out == "waiting    for u@127.0.0.1:1/d: Connection refused\n"
 
 

@@ -52,7 +52,7 @@ def test_a_run_that_was_killed_is_found_by_the_next(project, spawn, run, db):
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
     running.signal(signal.SIGKILL)
     running.result()
-    until(lambda: not db.migrators(), "its backends to leave", 10)
+    until(lambda: not db.migrators(), "its backends to leave")
     assert (db.steps(), db.columns("t")) == ([], [])
     assert db.runs() == [("upgrade", None)]
     project._last = None

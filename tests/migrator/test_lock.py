@@ -66,9 +66,9 @@ def test_the_lock_is_free_as_soon_as_a_killed_migrator_is_gone(project, spawn, r
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
     running.signal(signal.SIGKILL)
     running.result()
-    until(db.lock_is_free, "the lock to be free", 5)
+    until(db.lock_is_free, "the lock to be free")
     # The backend of the statement notices by client_connection_check_interval.
-    until(lambda: not db.migrators(), "the statement's backend to leave", 10)
+    until(lambda: not db.migrators(), "the statement's backend to leave")
     project._last = None
     project.sql("a1", "SELECT 1")
     done = run("upgrade", project=project)
