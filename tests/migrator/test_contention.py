@@ -8,6 +8,13 @@ import pytest
 from tests.migrator.rig import until
 
 ADD = "ALTER TABLE t ADD COLUMN n int"
+# For the other side to come: as long as it holds its table, and does not wait for ours.
+UNTIL_IT_WAITS = """
+DO $$ BEGIN
+  WHILE EXISTS (SELECT FROM pg_locks WHERE relation = 't'::regclass AND mode = 'ShareLock')
+    AND NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'u'::regclass AND NOT granted)
+  LOOP PERFORM pg_sleep(0.01); END LOOP;
+END $$"""
 
 
 @pytest.fixture
@@ -30,16 +37,17 @@ def test_a_change_behind_an_idle_reader_goes_through_when_it_leaves_and_clients_
     running = spawn("upgrade", project=any_project)
     until(db.waiting, "the migrator to wait")
     other = client("a web request")
-    longest, end = 0.0, time.monotonic() + 1.5
-    while time.monotonic() < end:
-        before = time.monotonic()
+    # Behind plain Alembic it would wait for the reader, who stays until all is read. The server sees to the bound,
+    # which is wide: milliseconds are what the benchmarks measure, on a machine with nothing else to do.
+    other.run("SET lock_timeout = '5s'")
+    other.raw.commit()
+    requests, end = 0, time.monotonic() + 1.5
+    while requests < 100 or time.monotonic() < end:
         other.run("SELECT count(*) FROM t")
         other.raw.rollback()
-        longest = max(longest, time.monotonic() - before)
+        requests += 1
     running.said("waiting    a1")
     assert db.columns("t") == ["id"]
-    # Behind plain Alembic it would be the 1.5 s; a busy machine is allowed for.
-    assert longest < 0.75
     reader.raw.rollback()
     done = running.result()
     assert done.code == 0, done.text
@@ -56,7 +64,7 @@ def test_at_the_deadline_nothing_is_changed_and_who_blocks_is_named(table, any_p
     any_project.sql("a1", "CREATE TABLE before (n int)", ADD)
     reader = client("a report")
     reader.run("SELECT count(*) FROM t")
-    done = run("upgrade", project=any_project, MIGRATOR_DEADLINE="4s")  # a start takes a second of it on a busy machine
+    done = run("upgrade", project=any_project, MIGRATOR_DEADLINE="6s")  # the start takes of it, on a busy machine much
     assert done.code == 3, done.text
     assert done.last.startswith(
         f"busy: a1: no lock on public.t (AccessExclusiveLock), held by pid {reader.pid} (a report, idle in "
@@ -118,7 +126,7 @@ def test_traffic_whose_transactions_always_overlap_does_not_starve_it(table, pro
 def test_a_deadlock_is_tried_again(table, project, spawn, db, client):
     db.rows("CREATE TABLE u (id int)")
     db.rows(f"ALTER DATABASE {db.one('SELECT current_database()')} SET deadlock_timeout = '50ms'")
-    project.sql("a1", "LOCK TABLE u IN SHARE MODE", "SELECT pg_sleep(0.3)", "INSERT INTO t VALUES (99)")
+    project.sql("a1", "LOCK TABLE u IN SHARE MODE", UNTIL_IT_WAITS, "INSERT INTO t VALUES (99)")
     other = client("the other side")
     other.run("SET deadlock_timeout = '60s'")
     other.raw.commit()
@@ -157,7 +165,7 @@ def test_a_blocker_is_ended_only_if_the_operator_asked_for_it(table, project, ru
     assert done.code == 0, done.text
     assert f"ended      pid {reader.pid}" in done.out
     assert db.columns("t") == ["id", "n"]
-    assert not db.rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", reader.pid)
+    until(lambda: not db.rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", reader.pid), "the reader's end")
 
 
 def test_a_patient_statement_does_not_leave_the_next_one_waiting_in_the_queue(table, project, run, db, client):
@@ -166,7 +174,7 @@ def test_a_patient_statement_does_not_leave_the_next_one_waiting_in_the_queue(ta
     project.sql("a1", "ALTER TABLE t VALIDATE CONSTRAINT c", "ALTER TABLE u ADD COLUMN n int", "SELECT 1")
     reader = client("a report")
     reader.run("SELECT * FROM u")
-    done = run("upgrade", project=project, MIGRATOR_DEADLINE="1s")
+    done = run("upgrade", project=project, MIGRATOR_DEADLINE="4s")
     assert done.code == 3, done.text
     assert "no lock on public.u (AccessExclusiveLock)" in done.last
 
