@@ -31,7 +31,7 @@ TABLE = (
 # Slow while the kills go on, so that there is something left to kill; then as quick as it is.
 SLOW = (
     "CREATE OR REPLACE FUNCTION handle(name text) RETURNS text LANGUAGE plpgsql AS "
-    "$$ BEGIN PERFORM pg_sleep(0.001); RETURN lower(name); END $$"
+    "$$ BEGIN PERFORM pg_sleep(0.005); RETURN lower(name); END $$"
 )
 QUICK = "CREATE OR REPLACE FUNCTION handle(name text) RETURNS text LANGUAGE sql AS $$ SELECT lower(name) $$"
 FILL = """op.backfill("people", set={"handle": "handle(name)"}, where="handle IS NULL")"""
@@ -143,7 +143,7 @@ def mortal():
 def test_after_any_kill_each_row_is_written_once_and_none_is_left_out(mortal, project, kills, rows, seed):
     project.sql("a1", *(statement.format(rows=rows) for statement in TABLE), SLOW)
     project.revision("b2", FILL)
-    upgrade = {"MIGRATOR_DATABASE_URL": mortal.url, "MIGRATOR_CONFIG": str(project.ini), "MIGRATOR_DEADLINE": "6s"}
+    upgrade = {"MIGRATOR_DATABASE_URL": mortal.url, "MIGRATOR_CONFIG": str(project.ini), "MIGRATOR_DEADLINE": "20s"}
     done = Running(["upgrade"], upgrade).result()
     assert done.code == 0, done.text
     choose, app, workers = random.Random(seed), App(mortal, rows, seed), Workers(mortal, project)

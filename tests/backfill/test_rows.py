@@ -86,7 +86,7 @@ def test_a_row_that_somebody_holds_is_left_for_the_end_and_nobody_waits_for_it(m
     somebody = client("a long transaction")
     somebody.run("UPDATE people SET name = 'Held' WHERE id = 50")
     project.revision("b1", "op.backfill('people', set={'handle': 'lower(name)'}, where='handle IS NULL')")
-    first = run("upgrade", project=project, MIGRATOR_DEADLINE="10s")
+    first = run("upgrade", project=project, MIGRATOR_DEADLINE="20s")
     assert first.code == 0, first.text
     assert db.rows("SELECT id FROM people WHERE handle IS NULL") == [(50,)]
     assert "others hold rows or the table: pid" in first.out

@@ -11,7 +11,7 @@ import pytest
 
 from tests.migrator.rig import ROOT, until
 
-SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.005)"}, where="handle IS NULL")"""
+SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.01)"}, where="handle IS NULL")"""
 MORE = "INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 6000) AS n"
 
 
@@ -48,12 +48,12 @@ def test_status_shows_how_far_it_is(slow, worker, run):
 
 
 def test_the_time_is_up_and_the_next_run_goes_on(slow, run):
-    done = run("backfill", project=slow, MIGRATOR_DEADLINE="2s")
+    done = run("backfill", project=slow, MIGRATOR_DEADLINE="4s")
     assert done.code == 3
     assert done.last.startswith("busy: the time is up and people_handle   ")
     assert "it goes on from where it is" in done.last
     before = status(run, slow)["rows"]
-    assert run("backfill", project=slow, MIGRATOR_DEADLINE="3s").code == 3
+    assert run("backfill", project=slow, MIGRATOR_DEADLINE="4s").code == 3
     assert status(run, slow)["rows"] > before
 
 
@@ -98,7 +98,7 @@ def test_a_signal_ends_a_worker_and_what_it_did_is_counted(slow, worker, run, db
 
 
 def test_a_person_at_a_terminal_sees_a_bar_that_is_gone_at_the_end(slow, db):
-    db.rows("DELETE FROM people WHERE id > 600")
+    db.rows("DELETE FROM people WHERE id > 300")
     mine, theirs = pty.openpty()
     environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(slow.ini), "PYTHONPATH": str(ROOT)}
     with os.fdopen(mine, "rb", buffering=0) as terminal:

@@ -6,14 +6,20 @@ import pytest
 from migrator.backfill import store
 from tests.migrator.rig import until
 
-SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.001)"}, where="handle IS NULL")"""
+FILL = """op.backfill("people", set={"handle": "handle(name)"}, where="handle IS NULL")"""
+# Slow until enough was seen: however long the last worker takes to start, there is something left for it.
+SLOW = (
+    "CREATE OR REPLACE FUNCTION handle(name text) RETURNS text LANGUAGE plpgsql AS "
+    "$$ BEGIN PERFORM pg_sleep(0.01); RETURN lower(name); END $$"
+)
+QUICK = "CREATE OR REPLACE FUNCTION handle(name text) RETURNS text LANGUAGE sql AS $$ SELECT lower(name) $$"
 MORE = "INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 12000) AS n"
 
 
 @pytest.fixture
 def begun(people, run, undone):
     """A slow backfill of 12,000 rows that nobody has begun."""
-    project = people(0, SLOW)
+    project = people(0, FILL, before=[SLOW])
     assert run("upgrade", project=project).code == 0
     undone(undo=MORE)
     return project
@@ -52,7 +58,7 @@ def test_three_workers_share_one_backfill(begun, spawn, run, db):
         "three workers that have done something",
     )
     assert most == [(3,)]
-    db.rows("UPDATE people SET handle = lower(name) WHERE handle IS NULL AND id > 3000")  # enough was seen
+    db.rows(QUICK)
     assert [worker.result().code for worker in workers] == [0, 0, 0]
     assert db.rows("SELECT state FROM migrator.backfill") == [("done",)]
     assert db.one("SELECT count(*) FROM people WHERE handle IS DISTINCT FROM lower(name)") == 0
