@@ -146,6 +146,10 @@ class Control:
         """Run one statement and return its only row."""
         return self.rows(sql, parameters)[0]
 
+    def bound(self, settings: Settings) -> None:
+        """Set the session's own limits."""
+        self.rows(limits(settings, self.server_version, "10s") + " SET search_path = pg_catalog;")
+
     def close(self) -> None:
         """Close the connection; the session's advisory lock goes with it."""
         self.raw.close()
@@ -190,13 +194,19 @@ def lost(where: Address) -> Unreachable:
     )
 
 
-def control(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> Control:
-    """Return the run's control connection to a database that may be changed; raise Usage, Refused or Unreachable."""
+def control(
+    settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None],
+    there: psycopg2.extensions.connection | None = None,
+) -> Control:  # fmt: skip
+    """Return the run's control connection to a database that may be changed; raise Usage, Refused or Unreachable.
+
+    It is the one that is `there`, if one is; looked at as a new one is.
+    """
     where = address(settings.database_url, settings.url_source)
     tls.insist(where, settings)
     pooler.look_at(where)
     try:
-        raw = wait(where, deadline.sooner(settings.wait_ms), interrupt, tell)
+        raw = there or wait(where, deadline.sooner(settings.wait_ms), interrupt, tell)
     except Interrupted as error:
         raise Interrupted(error.code - 128, "stopped while waiting for the database; nothing was changed") from None
     except Unreachable as error:
@@ -225,7 +235,7 @@ def _look(connection: Control, settings: Settings) -> None:
         raise Refused(f"{connection.where.shown} is a read-only replica", "give the URL of the primary")
     if read_only:
         raise Refused(f"{connection.where.shown} is set read-only", "unset default_transaction_read_only for this role")
-    connection.rows(limits(settings, connection.server_version, "10s") + " SET search_path = pg_catalog;")
+    connection.bound(settings)
 
 
 def _look_between(connection: Control, settings: Settings, tell: Callable[[str], None]) -> None:
@@ -260,10 +270,12 @@ def limits(settings: Settings, server_version: int, statement_timeout: str | Non
 
 
 # For a role named like the ledger's schema, "$user" would put the app's tables among the ledger's.
-LEDGER_OUT_OF_SEARCH_PATH = """
-SELECT set_config('search_path', coalesce(string_agg(part, ',' ORDER BY place), 'public'), false)
+_LEDGER_OUT = """
+SELECT set_config('search_path', coalesce(string_agg(part, ',' ORDER BY place), 'public'), {local})
   FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS p (part, place)
  WHERE CASE btrim(part, ' "') WHEN '$user' THEN current_user ELSE btrim(part, ' "') END <> 'migrator'"""
+LEDGER_OUT_OF_SEARCH_PATH = _LEDGER_OUT.format(local="false")
+LEDGER_OUT_FOR_THE_TRANSACTION = _LEDGER_OUT.format(local="true")
 
 
 def migrating_connection(where: Address, settings: Settings) -> psycopg2.extensions.connection:

@@ -15,17 +15,19 @@ from migrator.means import Means
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
     from migrator.outcome import Outcome
     from migrator.report import Report
     from migrator.settings import Settings
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, report: Report) -> Iterator[Means]:
-    """Connect within the run's deadline, signals listened to; yields the means of the run."""
+def connected(settings: Settings, report: Report, there: Connection | None = None) -> Iterator[Means]:
+    """Connect within the run's deadline, unless a connection is there; signals listened to; yields the run's means."""
     deadline = Deadline.after(settings.deadline_ms)
     with listening(Interrupt()) as interrupt:
-        control = connect.control(settings, deadline, interrupt, report.line)
+        control = connect.control(settings, deadline, interrupt, report.line, there)
         try:
             with connect.errors_of_server(control.where):
                 yield Means(control, settings, deadline, interrupt, report.line)

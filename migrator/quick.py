@@ -118,20 +118,23 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
     except (_Stopped, KeyboardInterrupt) as stopped:
         return _say_stopped(stopped.args[0] if stopped.args else _signal.SIGINT)
     if not there:
-        return _load(known, asked["run_id"], env) if row.get("no_ledger") else None
+        return _load(known, asked["run_id"], env, row["no_ledger"]) if "no_ledger" in row else None  # type: ignore[arg-type]
     return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
 
 
-def _load(known: "Manifest", run_id: str, env: "Mapping[str, str]") -> int | None:
+def _load(known: "Manifest", run_id: str, env: "Mapping[str, str]", connection: "Connection") -> int | None:
     """Load an empty database from the checkpoint, where there is one; None where that is not all there is to do."""
     given = env.get("MIGRATOR_CHECKPOINT") or ""
     elsewhere = env.get("MIGRATOR_APP_SCHEMA")  # a checkpoint is of the schema that everybody has
-    if elsewhere or given == "none" or not (given or manifest.has_checkpoint()):
-        return None
-    driver.complete()
-    from migrator import fresh  # noqa: PLC0415 - what it loads is for a database that is made once
+    try:
+        if elsewhere or given == "none" or not (given or manifest.has_checkpoint()):
+            return None
+        driver.complete()
+        from migrator import fresh  # noqa: PLC0415 - what it loads is for a database that is made once
 
-    return fresh.upgrade(known, run_id, given)
+        return fresh.upgrade(known, run_id, given, connection)
+    finally:
+        connection.close()
 
 
 def _asked(flags: list[str], env: "Mapping[str, str]") -> dict[str, str] | None:
@@ -201,13 +204,15 @@ def _is_done(url: str, row: dict[str, object]) -> bool:
         where = psycopg.parse_dsn("postgresql" + url[url.index("://") :])
         # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
         where = {"gssencmode": "disable"} | where | {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name}
+        where |= {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}  # for a load
         if must_be_private and "PGSSLMODE" not in os.environ:
             where["sslmode"] = "require"
         connection = driver.connect(psycopg, where)
         try:
             return _ask(connection, psycopg.Error, row, must_be_private=must_be_private)
         finally:
-            connection.close()
+            if "no_ledger" not in row:
+                connection.close()
     except (psycopg.Error, UnicodeError):
         return False
 
@@ -225,7 +230,7 @@ def _ask(connection: "Connection", error: type[Exception], row: dict[str, object
         except error as raised:
             if getattr(raised, "pgcode", None) != _UNDEFINED_TABLE:
                 raise
-    row["no_ledger"] = True
+    row["no_ledger"] = connection
     return False
 
 

@@ -130,29 +130,91 @@ def test_a_schema_that_does_not_serve_the_release_is_refused(copy, execute):
     assert execute("SELECT count(*) FROM migrator.release") == [(0,)]
 
 
-def test_killed_in_the_middle_nothing_happened(copy, execute):
-    found = file.read(copy.here / "checkpoint.sql")
-    sql = found.sql.replace("\n\nALTER", "\n\nSELECT pg_advisory_xact_lock(78);\n\nALTER", 1)
-    waiting = file.text(file.Checkpoint(found.server, found.heads, found.seals, sql))
-    shutil.copy(copy.here / "checkpoint.sql", copy.top / "kept.sql")
-    (copy.here / "checkpoint.sql").write_text(waiting)
+OF_IT = "FROM pg_stat_activity WHERE application_name LIKE 'migrator/%' AND datname = current_database()"
+WAIT = "SELECT pg_advisory_xact_lock(78)"
+
+
+def with_statement(copy, statement):
+    """Put a statement into the middle of the checkpoint; keep the one without it."""
+    place = copy.here / "checkpoint.sql"
+    place.rename(copy.top / "kept.sql")
+    found = file.read(copy.top / "kept.sql")
+    sql = found.sql.replace("\n\nALTER", f"\n\n{statement};\n\nALTER", 1)
+    place.write_text(file.text(file.Checkpoint(found.server, found.heads, found.seals, sql)))
+
+
+@pytest.fixture
+def halted(copy, execute):
+    """An upgrade in the middle of the load, which waits there."""
+    with_statement(copy, WAIT)
     execute("SELECT pg_advisory_lock(78)")
     process = subprocess.Popen(
-        [sys.executable, "-m", "migrator", "upgrade"],
+        [sys.executable, "-m", "migrator", "upgrade"], text=True,
         env={"PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": copy.url, "MIGRATOR_LOCK_TIMEOUT": "20s"},
-        cwd=copy.top, stdout=subprocess.DEVNULL,
+        cwd=copy.top, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    of_it = "FROM pg_stat_activity WHERE application_name LIKE 'migrator/%' AND datname = current_database()"
-    until(lambda: execute(f"SELECT 1 {of_it} AND wait_event_type = 'Lock'"), "the load to wait")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    until(lambda: not execute(f"SELECT 1 {of_it}"), "the server to notice")
+    with process:
+        until(lambda: execute(f"SELECT 1 {OF_IT} AND wait_event_type = 'Lock'"), "the load to wait")
+        yield process
+
+
+def goes_on(copy, execute):
+    """Tell whether nothing was left, and the next run loads it; return what the ledger says of both."""
+    until(lambda: not execute(f"SELECT 1 {OF_IT}"), "the server to notice")
     assert execute("SELECT to_regclass('users') IS NULL, (SELECT count(*) FROM migrator.step)") == [(True, 0)]
     execute("SELECT pg_advisory_unlock(78)")
     shutil.copy(copy.top / "kept.sql", copy.here / "checkpoint.sql")
     code, said, _ = upgrade(copy)
     assert (code, said.startswith(LOADED)) == (0, True)
-    assert execute("SELECT outcome FROM migrator.run ORDER BY id") == [("interrupted",), ("done",)]
+    return [outcome for (outcome,) in execute("SELECT outcome FROM migrator.run ORDER BY id")]
+
+
+def test_it_works_on_one_connection(halted, execute):
+    assert execute(f"SELECT count(*) {OF_IT}") == [(1,)]
+    assert execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == [(2,)]
+    execute("SELECT pg_advisory_unlock(78)")
+    said, _ = halted.communicate()
+    assert (halted.returncode, said.startswith(LOADED)) == (0, True)
+
+
+def test_killed_in_the_middle_nothing_happened(copy, halted, execute):
+    halted.send_signal(signal.SIGKILL)
+    halted.communicate()
+    assert goes_on(copy, execute) == ["interrupted", "done"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_the_middle_it_says_so_and_nothing_happened(copy, halted, execute, number):
+    halted.send_signal(number)
+    said, _ = halted.communicate()
+    assert halted.returncode == 128 + number
+    assert said.splitlines()[-1].startswith(f"interrupted: stopped by signal {int(number)}; what was running was")
+    assert execute("SELECT outcome, error FROM migrator.run") == [("interrupted", "Interrupted")]
+    assert goes_on(copy, execute) == ["interrupted", "done"]
+
+
+def test_a_connection_lost_in_the_middle_is_said_and_nothing_happened(copy, halted, execute):
+    execute(f"SELECT pg_terminate_backend(pid) {OF_IT}")
+    said, _ = halted.communicate()
+    assert halted.returncode == 5
+    assert said.splitlines()[-1].startswith("unreachable: the connection to ")
+    assert goes_on(copy, execute) == ["interrupted", "done"]
+
+
+def test_what_it_sets_does_not_outlive_it(copy, execute):
+    with_statement(copy, "SET search_path = nowhere; SET default_transaction_read_only = on")
+    code, said, _ = upgrade(copy)
+    assert (code, said.startswith(LOADED)) == (0, True), said
+    assert execute("SELECT outcome FROM migrator.run") == [("done",)]
+
+
+def test_a_statement_that_fails_is_named_and_nothing_happened(copy, execute):
+    with_statement(copy, "SELECT 1 / 0")
+    code, said, _ = upgrade(copy)
+    assert code == 4
+    assert "the checkpoint cannot be loaded: division by zero; nothing was kept." in said
+    assert execute("SELECT outcome FROM migrator.run") == [("failed",)]
+    assert goes_on(copy, execute) == ["failed", "done"]
 
 
 def test_a_bug_on_the_short_way_is_one_line_and_no_traceback(monkeypatch, capsys):
@@ -160,7 +222,7 @@ def test_a_bug_on_the_short_way_is_one_line_and_no_traceback(monkeypatch, capsys
         raise RuntimeError("boom")
 
     monkeypatch.setattr(fresh, "_of_these", boom)
-    assert fresh.upgrade(None, "", "") == 70
+    assert fresh.upgrade(None, "", "", None) == 70
     said = capsys.readouterr()
     assert "bug: RuntimeError: boom" in said.err
     assert "Traceback" not in said.out + said.err
