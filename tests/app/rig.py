@@ -28,7 +28,7 @@ from app.storage.models import Base
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = f"app_{secrets.token_hex(4)}"  # roles are shared by all databases of a server
 PASSWORD = "pa%ss-w0rd"
-PATIENCE_S = 20
+PATIENCE_S = 60
 LEDGER = """
 CREATE SCHEMA migrator;
 CREATE TABLE migrator.release (digest text PRIMARY KEY, commit text, recorded timestamptz NOT NULL DEFAULT now(),
@@ -184,18 +184,19 @@ class Network:
         self._target = (target.host or "127.0.0.1", target.port or 5432)
         self._listener = listening_socket()
         self.url = target.set(host="127.0.0.1", port=self._listener.getsockname()[1]).render_as_string(False)
-        self._whole = True
+        self._whole, self._cutting = True, threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
         self._ends = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
-        self._whole = False
-        for end in self._ends:
-            # shutdown wakes the thread that waits on it, which then closes.
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        with self._cutting:
+            self._whole = False
+            for end in self._ends:
+                # shutdown wakes the thread that waits on it, which then closes.
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def freeze(self):
         """Carry nothing more, and end nothing: the peer is there and silent."""
@@ -218,11 +219,12 @@ class Network:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            if not self._whole:
-                near.close()
-                continue
-            far = socket.create_connection(self._target)
-            self._ends += [near, far]
+            with self._cutting:  # a connection that is just being made is cut too
+                if not self._whole:
+                    near.close()
+                    continue
+                far = socket.create_connection(self._target)
+                self._ends += [near, far]
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
     def _carry(self, near, far):

@@ -245,7 +245,7 @@ def test_a_slow_statement_is_given_up(migrated):
 def test_a_database_that_never_answers_is_given_up(network):
     with serving(network.url, STATEMENT_TIMEOUT="100ms") as client:
         eventually(lambda: is_ready(client))
-        assert client.get("/users").status_code == 200
+        eventually(lambda: client.get("/users").status_code == 200)  # a busy machine may take its time for the first
         network.freeze()
         is_problem(client.get("/users"), 503, "the database did not answer in time")
         assert is_ready(client)
