@@ -58,7 +58,7 @@ def migrator_env(url, role):
         "MIGRATOR_DATABASE_URL": url,
         "MIGRATOR_APP_ROLE": role,
         "MIGRATOR_APP_PASSWORD": PASSWORD,
-        "RELEASE_RETENTION": "2s",
+        "RELEASE_RETENTION": "10min",
         "MIGRATOR_REQUIRE_TLS": "",
     }
 

@@ -97,7 +97,7 @@ class Program:
 
     def wait(self, seconds=PATIENCE_S):
         code = self.process.wait(seconds)
-        self._reader.join(5)
+        self._reader.join(PATIENCE_S)
         return code
 
     def terminate(self, number=signal.SIGTERM):

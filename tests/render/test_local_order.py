@@ -44,7 +44,10 @@ class Local:
         reader.start()
 
         def settled():
-            return process.poll() is not None or any("ready on" in line for line in self.said[first:])
+            if process.poll() is not None:
+                reader.join(STOP_S)  # what it said last arrives after its end
+                return True
+            return any("ready on" in line for line in self.said[first:])
 
         try:
             until(settled, lambda: "".join(self.said))
