@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from migrator import embedded, tls
+from tests.migrator.rig import until
 
 OPENSSL = shutil.which("openssl")
 
@@ -55,8 +56,16 @@ def encrypted(tmp_path_factory):
                 with connection.cursor() as cursor:
                     cursor.execute("ALTER SYSTEM SET ssl = on")
                     cursor.execute("SELECT pg_reload_conf()")
-            url = make_url(server.url()).set(host="localhost")
-            yield url.render_as_string(hide_password=False), str(authority), str(other)
+            url = make_url(server.url()).set(host="localhost").render_as_string(hide_password=False)
+            until(lambda: takes_encrypted(url), "the server to have read its settings")
+            yield url, str(authority), str(other)
+
+
+def takes_encrypted(url):
+    with contextlib.suppress(psycopg2.OperationalError):
+        psycopg2.connect(url, sslmode="require").close()
+        return True
+    return False
 
 
 def wait(migrator, url, **env):
