@@ -19,8 +19,9 @@ from tests.app.rig import PASSWORD, eventually, is_ready
 from tests.migrator.rig import ROOT, Database, until
 
 __all__ = ["app_role", "bare", "migrated", "start"]
-OWNER, APP = "owner%s-hunter2hunter2", "app'\"-hunter3hunter3"
-SECRETS = ("hunter2hunter2", "hunter3hunter3")
+# Of this run alone: what other tests run meanwhile is looked at too.
+SECRETS = (f"hunter2{secrets.token_hex(8)}", f"hunter3{secrets.token_hex(8)}")
+OWNER, APP = f"owner%s-{SECRETS[0]}", f"app'\"-{SECRETS[1]}"
 
 
 @pytest.fixture
@@ -69,14 +70,17 @@ class Watch:
 
     def _look(self, entry):
         with contextlib.suppress(OSError):
-            line = (entry / "cmdline").read_bytes().decode(errors="replace")
+            line = (entry / "cmdline").read_bytes()
+            environment = (entry / "environ").read_bytes()
+            if line != (entry / "cmdline").read_bytes():  # a process that just became another program
+                return
             self._judge("cmdline", line, line)
             # The program itself is told by its environment; what it starts is not.
-            if b"migrator" not in (entry / "cmdline").read_bytes():
-                self._judge("environ", line, (entry / "environ").read_bytes().decode(errors="replace"))
+            if line and b"migrator" not in line:
+                self._judge("environ", line, environment)
 
     def _judge(self, where, line, text):
-        if any(word in text for word in self.words):
+        if any(word.encode() in text for word in self.words):
             self.seen.add((where, line[:200]))
 
 
