@@ -16,7 +16,7 @@ from app.rollout import settings as rollout_settings
 from app.rollout.clock import Deadline
 from app.rollout.endings import Ending
 from tests.app.conftest import app_role, bare, client, migrated, shared
-from tests.app.rig import listening_socket, settings_for
+from tests.app.rig import settings_for
 from tests.torture.corpora import render
 from tests.torture.corpora.requests import REQUESTS
 
@@ -124,13 +124,11 @@ ANSWERS = [
 @pytest.fixture
 def api():
     """A server that answers with what `Answers.bad` says."""
-    with listening_socket() as listener:
-        port = listener.getsockname()[1]
-    server = Patient(("127.0.0.1", port), Answers)
+    server = Patient(("127.0.0.1", 0), Answers)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     thread.join()
     server.server_close()
