@@ -239,7 +239,8 @@ def tables(run: Bench, *, quick: bool) -> dict[str, Callable[[], None]]:
     for count in SIZES:
         kinds = FRESH if count <= MOST_OF_SQITCH else MOST if count in (500, 1000) else (*CHECKPOINT, *ONE_BY_ONE)
         all_of_them[f"fresh-{count}"] = lambda count=count, kinds=kinds: run.fresh(f"fresh-{count}", count, kinds)
-    all_of_them["pending-500"] = lambda: run.pending("pending-500", 500, 1000)
+    for count in (1, 500):
+        all_of_them[f"pending-{count}"] = lambda count=count: run.pending(f"pending-{count}", count, 1000)
     # Replays of it would take most of the bench: the table is about the load of a long file.
     wide = (*CHECKPOINT[:2], peers.PsqlAll)
     all_of_them["fresh-tables-1000"] = lambda: run.fresh("fresh-tables-1000", 1000, wide, only_tables=True)

@@ -44,8 +44,7 @@ class Session:
         self._transaction = 0
         connection = context.connection
         connection.rollback()
-        for statement in connect.limits(settings, control.server_version).rstrip(";").split("; "):
-            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(connect.limits(settings, control.server_version))
         self.pid = require_same_database(connection, control)
         self._search_path, self._role = connection.exec_driver_sql(_STATE).one()
         mine = {name: setting for name, setting in connection.exec_driver_sql(_SET_HERE) if name != "role"}
