@@ -82,41 +82,48 @@ def _serve(plan: Plan, found: database.Database, signals: child.Signals, told: T
     environment = {**found.environment(), "HOST": embedded.HOST, "PORT": str(plan.port)}
     del environment["MIGRATOR_DATABASE_URL"]  # the app never holds the right to change the schema
     with child.running(plan.app, environment) as process:
-        _say_when_ready(plan, process, signals, told)
-        code = _watch(process, found.server, signals, told)
+        code = _watch(process, found.server, signals, _Readiness(plan, told))
         if process.poll() is None:
             told("app", "stopping")
     return code
 
 
-def _watch(app: subprocess.Popen[bytes], server: embedded.Server, signals: child.Signals, told: Told) -> int:
+def _watch(app: subprocess.Popen[bytes], server: embedded.Server, signals: child.Signals, ready: _Readiness) -> int:
     """Wait for the first that ends: us, the app or the database."""
     while not signals.number:
         if app.poll() is not None:
             code = child.exit_code(app)
-            told("app", f"ended by itself with exit code {code}")
+            ready.told("app", f"ended by itself with exit code {code}")
             return code or 1
         if server.process.poll() is not None:
             raise errors.Unreachable("PostgreSQL ended by itself", f"See {server.data.with_name('postgres.log')}")
+        ready.look()
         time.sleep(child.POLL_SECONDS)
     return 128 + signals.number
 
 
-def _say_when_ready(plan: Plan, app: subprocess.Popen[bytes], signals: child.Signals, told: Told) -> None:
-    """Say where to look once the app answers; after a while, say why it does not."""
-    address = f"http://{embedded.HOST}:{plan.port}"
-    deadline = time.monotonic() + NOT_READY_SECONDS
-    said = "no answer"
-    while time.monotonic() < deadline:
-        if signals.number or app.poll() is not None:
+@dataclass
+class _Readiness:
+    """Says where to look once the app answers; after a while, why it does not yet."""
+
+    plan: Plan
+    told: Told
+    is_said: bool = False
+    patience_ends: float = field(default_factory=lambda: time.monotonic() + NOT_READY_SECONDS)
+
+    def look(self) -> None:
+        """Ask the app, until it was ready once."""
+        if self.is_said:
             return
-        status, said = _ask(plan.port)
+        status, said = _ask(self.plan.port)
         if status == READY:
-            told("app", f"ready on {address}")
+            address = f"http://{embedded.HOST}:{self.plan.port}"
+            self.told("app", f"ready on {address}")
             print(f"{'look':>18}  {address}/users   {address}/version\n{'stop':>18}  Ctrl-C", flush=True)
-            return
-        time.sleep(child.POLL_SECONDS)
-    told("app", f"runs, and is not ready: {said}")
+            self.is_said = True
+        elif time.monotonic() > self.patience_ends:
+            self.told("app", f"runs, and is not ready: {said}")
+            self.patience_ends = float("inf")
 
 
 def _ask(port: int) -> tuple[int, str]:
