@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from local.story.place import Place
     from local.story.release import Release
 
-SECONDS = 30
+SECONDS = 60
 
 
 class NotInTime(Exception):

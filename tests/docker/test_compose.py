@@ -44,7 +44,7 @@ def with_a_broken_revision(stack, tmp_path):
 
 def add_user(stack, email):
     """Create a user over HTTP; return the answer's body."""
-    answer = httpx.post(f"{stack.url}/users", json={"email": email, "name": "Ada"})
+    answer = httpx.post(f"{stack.url}/users", json={"email": email, "name": "Ada"}, timeout=60)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -56,7 +56,7 @@ def test_database_then_migrator_then_app_and_a_second_up_changes_nothing(stack):
     assert (migrator["State"]["Status"], migrator["State"]["ExitCode"]) == ("exited", 0)
     assert moment(postgres["State"]["StartedAt"]) < moment(migrator["State"]["StartedAt"])
     assert moment(migrator["State"]["FinishedAt"]) <= moment(app["State"]["StartedAt"])
-    assert httpx.get(f"{stack.url}/readyz").status_code == 200
+    assert httpx.get(f"{stack.url}/readyz", timeout=60).status_code == 200
     user = add_user(stack, "ada@example.org")
 
     stack.up()
@@ -64,7 +64,7 @@ def test_database_then_migrator_then_app_and_a_second_up_changes_nothing(stack):
         after = stack.container(service)
         assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
     assert stack.container("migrator")["State"]["ExitCode"] == 0
-    assert httpx.get(f"{stack.url}/users/{user['id']}").json()["email"] == "ada@example.org"
+    assert httpx.get(f"{stack.url}/users/{user['id']}", timeout=60).json()["email"] == "ada@example.org"
 
 
 def test_data_outlives_the_containers(stack):
@@ -74,7 +74,7 @@ def test_data_outlives_the_containers(stack):
     stack.compose("down", "--timeout", "5")
     stack.up()
     stack.until_healthy("app")
-    assert httpx.get(f"{stack.url}/users/{user['id']}").json()["email"] == "grace@example.org"
+    assert httpx.get(f"{stack.url}/users/{user['id']}", timeout=60).json()["email"] == "grace@example.org"
 
 
 def test_a_failed_revision_keeps_the_app_from_starting(stack, tmp_path):

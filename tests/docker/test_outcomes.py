@@ -31,14 +31,14 @@ def still_serves(serving):
     serving.env.update(env)
     after = serving.container("app")
     assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
-    assert httpx.get(f"{serving.url}/readyz").status_code == 200
+    assert httpx.get(f"{serving.url}/readyz", timeout=60).status_code == 200
 
 
 def commit(stack):
     """Return the commit that serves."""
     stack.until_healthy("app")
-    assert httpx.get(f"{stack.url}/readyz").status_code == 200
-    return httpx.get(f"{stack.url}/version").json()["commit"]
+    assert httpx.get(f"{stack.url}/readyz", timeout=60).status_code == 200
+    return httpx.get(f"{stack.url}/version", timeout=60).json()["commit"]
 
 
 def override(**migrator):
@@ -119,4 +119,4 @@ def test_a_drop_is_deferred_while_the_old_release_serves_and_a_later_run_applies
         assert commit(stack) == commit_id("less")  # compose has stopped the old one, which took its report back
         later = stack.compose("run", "--rm", "-T", "--no-deps", "migrator", "migrator", "upgrade", "--deferred-only")
         assert "applied    drop_phone_number" in later.stdout
-        assert httpx.get(f"{stack.url}/users").status_code == 200
+        assert httpx.get(f"{stack.url}/users", timeout=60).status_code == 200

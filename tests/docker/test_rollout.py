@@ -70,6 +70,6 @@ def test_images_of_one_commit_go_the_way_of_a_deploy_and_of_a_rollback(world):
         world.platform.deploy(world.app, commit_id(name))
         assert world.platform.settled(world.app, name).status == "live"
     assert world.api.asked == []
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         assert client.get(world.app.url + "/version").json()["commit"] == commit_id("one")
         assert client.get(world.app.url + "/readyz").status_code == 200

@@ -193,7 +193,7 @@ class Platform:
         self.has_logs = True
         self.jobs_shown_as = None  # what the API says of every job that has been started, whatever became of it
         self.shutdown_gap_s = 0.1  # Render: 60 s between the switch of traffic and SIGTERM
-        self.start_limit_s = 30  # Render: 15 minutes
+        self.start_limit_s = 60  # Render: 15 minutes
         self.unhealthy = 0  # the last answer of a health check that was not a yes
         self.mutex = threading.RLock()
         self.programs = []
@@ -318,7 +318,7 @@ class Platform:
 
     def _healthy(self, instance, url):
         began = time.monotonic()
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             while time.monotonic() < began + self.start_limit_s and instance.process.poll() is None:
                 with contextlib.suppress(httpx.HTTPError):
                     status = client.get(url, timeout=5).status_code

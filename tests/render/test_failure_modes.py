@@ -21,7 +21,7 @@ def push(world, name):
 
 
 def still_serves(world, name):
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         assert client.get(world.app.url + "/readyz").status_code == 200
         assert client.get(world.app.url + "/version").json()["commit"] == commit_id(name)
     assert world.app.live.commit == commit_id(name)
@@ -400,7 +400,7 @@ def test_12_an_app_that_fails_after_its_migration_leaves_the_old_one_on_the_new_
     assert deploy.status == "update_failed", deploy.text
     assert head(serving) == "0000000000a1"
     still_serves(serving, "one")
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         answer = client.post(serving.app.url + "/users", json={"email": "a@example.org", "name": "A"})
         assert answer.status_code == 201, answer.text
 

@@ -83,7 +83,7 @@ class Local:
         subprocess.run([sys.executable, *words], cwd=ROOT, check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
     def get(self, path):
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             return client.get(f"http://127.0.0.1:{self.port}{path}")
 
     @property

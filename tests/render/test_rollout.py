@@ -6,7 +6,7 @@ from tests.render import commits
 
 
 def get(world, path):
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         return client.get(world.app.url + path)
 
 

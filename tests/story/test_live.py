@@ -100,6 +100,6 @@ def test_an_instance_that_starts_while_a_step_is_judged_waits_for_the_verdict(ta
         assert (instance.status("/readyz"), instance.status("/users")) == (503, 503)
         cursor.execute("UPDATE migrator.release SET broken_by = 'a1'")
         step.commit()
-    until(lambda: "revision a1" in httpx.get(f"{instance.url}/readyz", trust_env=False).text, "the verdict")
+    until(lambda: "revision a1" in httpx.get(f"{instance.url}/readyz", trust_env=False, timeout=60).text, "the verdict")
     assert instance.status("/users") == 503
     until(lambda: not tale.place.rows("SELECT 1 FROM migrator.instance WHERE ended IS NULL"), "its sign-off")

@@ -43,7 +43,10 @@ def test_release_1_started_again_after_the_drop_is_refused_with_the_name_of_the_
     assert f"revision {revision} changed the schema in a way that this release cannot live with" in gate.last
     instance = tale.instance(first)
     until(
-        lambda: revision in httpx.get(f"{instance.url}/readyz", trust_env=False).text if instance.url else False, "it"
+        lambda: (
+            revision in httpx.get(f"{instance.url}/readyz", trust_env=False, timeout=60).text if instance.url else False
+        ),
+        "it",
     )
     answers = {path: instance.status(path) for path in ("/readyz", "/users", "/organisations", "/users/1", "/nothing")}
     assert set(answers.values()) == {503}
@@ -56,7 +59,7 @@ def test_release_1_started_again_before_the_drop_is_served(tale, first, second, 
     assert first.gate(tale.place).code == 0
     again = tale.instance(first)
     again.until_ready()
-    made = httpx.post(f"{again.url}/users", json=first.new_user("anna", None), trust_env=False)
+    made = httpx.post(f"{again.url}/users", json=first.new_user("anna", None), trust_env=False, timeout=60)
     assert (made.status_code, made.json()["name"], made.json()["phone_number"]) == (201, "anna", "+49 30 1234")
     assert "deferred" in tale.migrate(second, "--deferred-only").out
 
