@@ -6,7 +6,7 @@ from migrator.rehearsal.rules import RULES
 from tests.rehearsal.rig import TABLES, Project, rules
 
 ONE_WAY = {"downgrade-fails", "downgrade-differs", "no-downgrade"}  # what an example of one direction cannot show
-DEADLINE_MS = {"never-ends": 1500}
+DEADLINE_MS = {"never-ends": 4000}
 
 
 def run(rule, bodies, directory, server):
