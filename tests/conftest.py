@@ -227,15 +227,18 @@ def database(server):
 
 
 @pytest.fixture(scope="session")
-def checkpoint(server, pytestconfig):
+def checkpoint(server, pytestconfig, tmp_path_factory):
     """A checkpoint of this repository's revisions for the server's version, which template databases are loaded from.
 
-    Written by whoever needs it first, of all workers and of all later runs, until what it is made of is another.
+    Written by whoever needs it first, of all workers and of all later runs, until what it is made of is another; with
+    pytest's cache switched off, by each worker.
     """
+    cache = getattr(pytestconfig, "cache", None)
+    kept = cache.mkdir("checkpoint") if cache else tmp_path_factory.mktemp("checkpoint")
     made_of = hashlib.sha256(server.describe.encode())
     for place in sorted(one for name in ("versions", "checkpoint") for one in (ROOT / "migrator" / name).glob("*.py")):
         made_of.update(place.read_bytes())
-    file = pytestconfig.cache.mkdir("checkpoint") / f"{made_of.hexdigest()[:16]}.sql"
+    file = kept / f"{made_of.hexdigest()[:16]}.sql"
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not file.is_file():
