@@ -106,6 +106,7 @@ class Api:
     def __init__(self, given: Settings, deadline: Deadline, say: Callable[[str], None]) -> None:
         """Make the client; nothing is asked yet."""
         self._given, self._deadline, self._say = given, deadline, say
+        self.waiting_for = "Render's API"  # what the time was spent on, where it is up in the middle of a question
         self._http = httpx.Client(
             base_url=given.api_url,
             headers={"Authorization": f"Bearer {given.api_key}", "Accept": "application/json"},
@@ -194,14 +195,14 @@ class Api:
                         "see status.render.com, then deploy again",
                     ) from None
                 self._say(f"waiting    {fault.message}")
-            self._deadline.sleep(pause, "Render's API")
+            self._deadline.sleep(pause, self.waiting_for)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
     def _call(self, method: str, path: str, **how: Any) -> Any:
         """Ask once, or as often as the API says it is too early; raise NotAccepted, Unusable or Uncertain."""
         while True:
             if self._deadline.left() <= 0:
-                raise self._deadline.passed("Render's API")
+                raise self._deadline.passed(self.waiting_for)
             try:
                 answer = self._http.request(
                     method, path, timeout=max(0.1, min(REQUEST_TIMEOUT_S, self._deadline.left())), **how
@@ -220,7 +221,7 @@ class Api:
                 "deploy again then",
             )
         self._say(f"waiting    Render's API takes no more requests for {wait_s:g} s (429)")
-        self._deadline.sleep(wait_s, "Render's API")
+        self._deadline.sleep(wait_s, self.waiting_for)
 
     def _read(self, answer: httpx.Response, path: str) -> Any:
         if answer.is_success:

@@ -215,11 +215,12 @@ class Trigger:
             if job.status != said:
                 said = job.status
                 self._say(f"job        {job.id} {said}")
+            self._api.waiting_for = f"job {job.id} ({said}), which goes on alone"
             log.show()
             if job.status in OVER:
                 self.followed = Followed()
                 return job
-            self._deadline.sleep(self._given.poll_s, f"job {job.id} ({said}), which goes on alone")
+            self._deadline.sleep(self._given.poll_s, self._api.waiting_for)
             job = self._api.job(service.id, job.id)
 
 
