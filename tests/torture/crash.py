@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import tempfile
 import threading
@@ -11,32 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.migrator.rig import Project
-from tests.torture import state
+from tests.torture import points, state
 from tests.torture.faults import CONCURRENT, FAULTS, Held
 from tests.torture.forks import Forks
 from tests.torture.kinds import KINDS
-from tests.torture.proxy import DURING, Proxy
+from tests.torture.proxy import DURING, Proxy, Sent
 from tests.torture.server import OWNER_PASSWORD, Server, rows
 
 RUN_S = 120  # a bound for a machine with much else to do
 QUIET_S = 10
 APP_PASSWORD = "s3cret-of-the-app"
-# What changes nothing by itself: cut there by the plain faults, before it is sent; everything else by every fault.
-READS = re.compile(r"SELECT (?!pg_(try_)?advisory)|WITH|SET|SHOW|BEGIN$|ROLLBACK$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Point:
-    """One crash point: statement `number` of a kind of run, and what happens there."""
-
-    kind: str
-    number: int
-    text: str
-    fault: int
-
-    def __str__(self):
-        fault = FAULTS[self.fault]
-        return f"{self.kind}: {fault.name} {fault.when} statement {self.number} ({self.text[:90]})"
 
 
 @dataclass
@@ -48,7 +31,7 @@ class Prepared:
     reference: str
     order: list[str]
     runs: int
-    sent: list[str]
+    sent: list[Sent]
     finished: dict[str, list[str]]  # what a second run was seen to finish, and how the ledger then shows the runs
 
 
@@ -73,7 +56,7 @@ class Run:
 
     def _hold(self, pair):
         if CONCURRENT.search(pair.sent.text):
-            self.held = Held(self.server, self.database)
+            self.held = Held(self.server, pair.database)
 
     def _act(self, fault, proxy, pair):
         self.started.wait(RUN_S)
@@ -147,7 +130,7 @@ class Worker:
         run = Run(self, kind, database)
         code = run.go()
         assert code == 0, run.child.text
-        sent = [item.text for item in run.proxy.sent]
+        sent = run.proxy.sent
         run.close()
         left = self.server.until_quiet(database, QUIET_S)
         with contextlib.closing(self.server.connect(database)) as connection:
@@ -166,13 +149,7 @@ class Worker:
 
     def points(self, name):
         """Return every crash point of a kind."""
-        _, prepared = self.prepared(name)
-        return [
-            Point(name, number, text, place)
-            for place, fault in enumerate(FAULTS)
-            for number, text in enumerate(prepared.sent, 1)
-            if fault.everywhere or not READS.match(text)
-        ]
+        return points.of(name, self.prepared(name)[1].sent)
 
     def crash(self, point, *, again=True):
         """Run into one point, run again, and return what is wrong then; nothing if it converged.

@@ -27,7 +27,8 @@ LOST = {0, 5}  # 0: nothing was left to do but to say goodbye
 class Fault:
     """One thing that happens.
 
-    `at_once`: the next run does not wait until the server has noticed; `everywhere`: tried at reading statements too.
+    `at_once`: the next run does not wait until the server has noticed; `everywhere`: tried at reading statements too;
+    `others`: it needs other connections than the one of the statement; `this`: it needs the backend of that one.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Fault:
     outcomes: frozenset[str]
     at_once: bool = False
     everywhere: bool = False
+    others: bool = False
+    this: bool = False
 
 
 def _kill(run, proxy, _pair):
@@ -96,9 +99,9 @@ def _sigterm(run, _proxy, _pair):
     os.kill(run.child.pid, signal.SIGTERM)
 
 
-def _make(name, act, codes, outcomes, *whens, at_once=False, everywhere=False):
+def _make(name, act, codes, outcomes, *whens, everywhere=False, **named):
     return [
-        Fault(name, when, act, frozenset(codes), frozenset(outcomes), at_once, everywhere and when == BEFORE)
+        Fault(name, when, act, frozenset(codes), frozenset(outcomes), everywhere=everywhere and when == BEFORE, **named)
         for when in whens
     ]
 
@@ -107,11 +110,11 @@ _CUT_OFF = {"interrupted", "done"}
 _LOST = {"interrupted", "unreachable", "done"}
 
 FAULTS = (
-    *_make("kill", _kill, {-9}, _CUT_OFF, BEFORE, DURING, AFTER, everywhere=True),
+    *_make("kill", _kill, {-9}, _CUT_OFF, BEFORE, DURING, AFTER),
     *_make("kill, run again at once", _kill, {-9}, _CUT_OFF, BEFORE, DURING, at_once=True),
-    *_make("terminate all backends", _terminate_all, LOST, _LOST, BEFORE, DURING, AFTER),
-    *_make("terminate this backend", _terminate_this, LOST, _LOST, BEFORE, DURING, AFTER, everywhere=True),
-    *_make("terminate the other backends", _terminate_others, LOST, _LOST, BEFORE, AFTER),
+    *_make("terminate all backends", _terminate_all, LOST, _LOST, BEFORE, DURING, AFTER, others=True),
+    *_make("terminate this backend", _terminate_this, LOST, _LOST, BEFORE, DURING, AFTER, everywhere=True, this=True),
+    *_make("terminate the other backends", _terminate_others, LOST, _LOST, BEFORE, AFTER, others=True),
     *_make("restart the server", _restart, LOST, _LOST, BEFORE, DURING, AFTER),
     *_make("cut the network", _cut, LOST, _LOST, BEFORE, DURING, AFTER, everywhere=True),
     *_make("stall the network", _stall, {0}, {"done"}, BEFORE, AFTER),

@@ -72,12 +72,14 @@ def _several(project):
     project.sql("d4", "ALTER TABLE u VALIDATE CONSTRAINT ck")
 
 
-def _mixed(project):
+def _block(project):
     project.outside(
         "b2",
         "UPDATE t SET n = n * 3",
+        "VACUUM t",
         "ALTER TYPE mood ADD VALUE 'wild'",
         "CREATE INDEX CONCURRENTLY ix_t_extra ON t (extra)",
+        "CREATE TABLE v (id int)",
         "INSERT INTO t SELECT max(id) + 1, 'one more', 0, 'old' FROM t",
         before=("ALTER TABLE t ADD COLUMN extra text", "UPDATE t SET n = n + 1, extra = name"),
         after_block=("UPDATE t SET n = n + 5", "ALTER TABLE t ADD COLUMN last int"),
@@ -125,17 +127,6 @@ ADOPTED = (
 def _adopted(project):
     project.sql("a1", *TABLE)
     project.sql("b2", "ALTER TABLE t ADD COLUMN extra text")
-
-
-def _block(project):
-    project.outside(
-        "b2",
-        "UPDATE t SET n = n + 1",
-        "VACUUM t",
-        "UPDATE t SET n = n * 2",
-        "CREATE TABLE v (id int)",
-        "INSERT INTO v SELECT 1",
-    )
 
 
 def _index(project):
@@ -192,7 +183,6 @@ KINDS = tuple(
         (("several statements", _several), {}),
         (("autocommit block", _block), {}),
         (("concurrent index", _index), {}),
-        (("mixed", _mixed), {}),
         (("deferred", _drop), {"base": _live, "prepare": REPORTS}),
         (("deferred before", _drop), {"base": _live, "prepare": GONE}),
         (("adoption", _adopted), {"base": _nothing, "prepare": ADOPTED, "first": True}),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing.connection
 import multiprocessing.util
+import os
+import threading
 
 from tests.torture.crash import Worker
 from tests.torture.faults import FAULTS
@@ -16,6 +20,15 @@ def begin():
     global _worker  # noqa: PLW0603 - one server for each process of the pool
     _worker = Worker()
     multiprocessing.util.Finalize(None, _worker.close, exitpriority=10)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """Leave the rest undone when who asked for it is gone; the server of this process ends with it."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    with contextlib.suppress(Exception):
+        _worker.close()
+    os._exit(1)
 
 
 def share_of(kind, fault, sample, share, shares, again):

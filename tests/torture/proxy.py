@@ -11,12 +11,14 @@ import re
 import socket
 import struct
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 # What only a slow statement makes the migrator ask.
 _UNCOUNTED = re.compile(rb"pg_blocking_pids\(w\.pid\)|SELECT phase, lockers_done|pg_cancel_backend")
 _SECRET = re.compile(r"SCRAM-SHA-256\$\S+?(?=')")
 BEFORE, DURING, AFTER = "before", "during", "after"
+CONNECT = "connect"
+SIZE = 1 << 16
 
 
 @dataclass
@@ -41,8 +43,8 @@ class Pair:
     client: socket.socket
     server: socket.socket
     pid: int = 0
+    database: str = ""
     sent: Sent | None = None
-    answered: threading.Event = field(default_factory=threading.Event)
 
     def close(self):
         for end in (self.client, self.server):
@@ -120,14 +122,16 @@ class Proxy:
 
     def _ask(self, pair):
         """Pass on what the migrator sends, message by message."""
-        size = struct.unpack("!I", _exactly(pair.client, 4))[0]
-        startup = struct.pack("!I", size) + _exactly(pair.client, size - 4)
-        self._count(pair, "connect")
-        self._forward(pair, startup)
+        end = _Reading(pair.client)
+        head = end.exactly(4)
+        body = end.exactly(struct.unpack("!I", head)[0] - 4)
+        parts = body[4:].split(b"\0")
+        pair.database = dict(zip(parts[::2], parts[1::2], strict=False))[b"database"].decode()
+        self._count(pair, CONNECT)
+        self._forward(pair, head + body)
         while True:
-            kind = _exactly(pair.client, 1)
-            head = _exactly(pair.client, 4)
-            body = _exactly(pair.client, struct.unpack("!I", head)[0] - 4)
+            kind, head = end.exactly(1), end.exactly(4)
+            body = end.exactly(struct.unpack("!I", head)[0] - 4)
             counted = kind == b"Q" and not _UNCOUNTED.search(body)
             if counted:
                 self._count(pair, _shown(body))
@@ -150,36 +154,50 @@ class Proxy:
         pair.server.sendall(data)
         self._maybe(pair, DURING)
 
-    def _maybe(self, pair, when):
+    def _is(self, pair, when):
         point, sent = self._point, pair.sent
-        if point and sent and (sent.number, when) == point[:2]:
+        return point if point and sent and (sent.number, when) == point[:2] else None
+
+    def _maybe(self, pair, when):
+        if point := self._is(pair, when):
             self._point = None
             self.reached.set()
             point[2](self, pair)
 
     def _answer(self, pair):
-        """Pass on what the server answers; a statement is over with ReadyForQuery."""
+        """Pass on what the server answers, whole messages only; a statement is over with ReadyForQuery."""
         with contextlib.suppress(OSError, Gone):
-            while True:
-                kind = _exactly(pair.server, 1)
-                head = _exactly(pair.server, 4)
-                body = _exactly(pair.server, struct.unpack("!I", head)[0] - 4)
-                if kind == b"K":
-                    pair.pid = struct.unpack("!I", body[:4])[0]
-                if kind == b"Z":
-                    self._maybe(pair, AFTER)
-                pair.client.sendall(kind + head + body)
+            left = b""
+            while part := pair.server.recv(SIZE):
+                left += part
+                sent = at = 0
+                while len(left) >= at + 5 and len(left) > (size := struct.unpack_from("!I", left, at + 1)[0]) + at:
+                    if left[at : at + 1] == b"K":
+                        pair.pid = struct.unpack_from("!I", left, at + 5)[0]
+                    if left[at : at + 1] == b"Z" and self._is(pair, AFTER):
+                        pair.client.sendall(left[sent:at])
+                        sent = at
+                        self._maybe(pair, AFTER)
+                    at += size + 1
+                pair.client.sendall(left[sent:at])
+                left = left[at:]
         pair.close()
 
 
-def _exactly(end, size):
-    data = b""
-    while len(data) < size:
-        part = end.recv(size - len(data))
-        if not part:
-            raise Gone
-        data += part
-    return data
+class _Reading:
+    """A socket read in large parts, and given out in exact ones."""
+
+    def __init__(self, end):
+        self._end, self._left = end, b""
+
+    def exactly(self, size):
+        while len(self._left) < size:
+            part = self._end.recv(SIZE)
+            if not part:
+                raise Gone
+            self._left += part
+        data, self._left = self._left[:size], self._left[size:]
+        return data
 
 
 def _shown(body):

@@ -92,6 +92,10 @@ class Server:
         return name
 
     def drop(self, name):
+        """Drop a database, and the copies of its schema that a run which was cut off left."""
+        copies = "SELECT c.datname FROM pg_database d JOIN pg_database c ON starts_with(c.datname, %s || d.oid || '_')"
+        for (copy,) in self.rows(f"{copies} WHERE d.datname = %s", "migrator_copy_", name):
+            self.rows(f"DROP DATABASE IF EXISTS {copy} WITH (FORCE)")
         self.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def backends(self, database):

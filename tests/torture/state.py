@@ -48,14 +48,16 @@ _KEPT = f"""SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON 
 _BESIDE = {
     "sequences": "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2",
     "prepared": "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
-    "copies": "SELECT count(*) FROM pg_database WHERE starts_with(datname, 'migrator_copy_')",
-    "roles": "SELECT rolname, rolsuper, rolcanlogin, rolconfig FROM pg_roles WHERE rolname LIKE 'app%%' ORDER BY 1",
+    "copies": "SELECT count(*) FROM pg_database d JOIN pg_database c "
+    "ON starts_with(c.datname, 'migrator_copy_' || d.oid || '_') WHERE d.datname = current_database()",
+    "roles": "SELECT rolname, rolsuper, rolcanlogin, rolconfig FROM pg_roles WHERE rolname LIKE 'app%' ORDER BY 1",
     "settings": "SELECT setrole::regrole, setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase "
     "WHERE datname = current_database() ORDER BY 1",
 }
 _PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
 _RIGHTS = f"SELECT rights = {notes.RIGHTS.format(path=_PATH)} FROM migrator.state"
 _ROWS = "SELECT (to_jsonb(one_row) - '{duration_ms,waited_ms,rights}'::text[])::text FROM "
+_SUM = "SELECT count(*), md5(string_agg(one::text, ' ' ORDER BY one::text)), min(one::text) FROM {} one"
 _TIME = re.compile(r'"([0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]*)"')
 
 
@@ -64,14 +66,14 @@ def whole(connection, database, since, *ports):
 
     Times after `since` are all alike, and so are the database's own name and ports, and how long a step took.
     """
-    lines = [f"{name}: {row}" for name, sql in (_CATALOG | _BESIDE).items() for row in rows(connection, sql)]
-    for (table,) in rows(connection, _KEPT):
-        if table == "migrator.state":  # a sum over numbers that each database has of its own
-            rows(connection, "SET ROLE migrator")
-            role = f"(SELECT coalesce(max(rolname), 'app') FROM pg_roles WHERE rolname = 'app_{database}')"
-            lines += [f"rights: {row}" for row in rows(connection, _RIGHTS.replace("%(role)s", role))]
-            rows(connection, "RESET ROLE")
-        lines += sorted(f"{table}: {row[0]}" for row in rows(connection, f"{_ROWS}{table} one_row"))
+    lines = _texts(connection, _CATALOG | _BESIDE)
+    tables = [table for (table,) in rows(connection, _KEPT)]
+    lines += sorted(_texts(connection, {table: f"{_ROWS}{table} one_row" for table in tables}))
+    if "migrator.state" in tables:  # a sum over numbers that each database has of its own
+        role = f"(SELECT coalesce(max(rolname), 'app') FROM pg_roles WHERE rolname = 'app_{database}')"
+        found = rows(connection, f"SET ROLE migrator; {_RIGHTS.replace('%(role)s', role)}")
+        rows(connection, "RESET ROLE")
+        lines.append(f"rights: {found}")
     text = _TIME.sub(lambda time: "since" if time[1] >= since else time[1], "\n".join(lines))
     for one in (f"app_{database}", database, *map(str, ports)):
         text = re.sub(rf"\b{one}\b", "its own", text)
@@ -80,14 +82,15 @@ def whole(connection, database, since, *ports):
 
 def dump(connection, role):
     """Return everything that two runs have to agree on; `role` is the app's role of this database alone."""
-    lines = []
-    for name, sql in (_CATALOG | _LEDGER).items():
-        lines += [f"{name}: {row}".replace(role, "app") for row in rows(connection, sql)]
-    for (table,) in rows(connection, _TABLES):
-        found = sorted(map(str, rows(connection, f"SELECT * FROM {table}")))
-        digest = hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
-        lines.append(f"rows: {table} {len(found)} {digest} {found[:1]}")
-    return "\n".join(lines)
+    lines = [text.replace(role, "app") for text in _texts(connection, _CATALOG | _LEDGER)]
+    tables = {f"rows of {table}": _SUM.format(table) for (table,) in rows(connection, _TABLES)}
+    return "\n".join(lines + _texts(connection, tables))
+
+
+def _texts(connection, questions):
+    """Return every row of each question as a text; asked at once, since asking is most of what it takes."""
+    asked = (f"SELECT '{name}: ' || one_row::text FROM ({sql}) one_row" for name, sql in questions.items())
+    return [row[0] for row in rows(connection, " UNION ALL ".join(asked))]
 
 
 def applied(connection):
