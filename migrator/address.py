@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg2
 import psycopg2.extensions
@@ -14,8 +14,7 @@ _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://")  # the app's driver may b
 _PORTS = range(1, 65536)
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where a URL points, without its secrets."""
 
     dsn: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 from migrator.errors import EXIT_BUG, Exhausted, Interrupted, MigratorError, masked
@@ -22,7 +21,7 @@ def answered(report: Report, work: Callable[[], int], *, debug: bool = False) ->
         return work()
     except MigratorError as error:
         if debug:
-            sys.stderr.write(masked(traceback.format_exc()))
+            _trace()
         return report.error(error)
     except KeyboardInterrupt:
         return report.error(Interrupted(2))
@@ -30,7 +29,7 @@ def answered(report: Report, work: Callable[[], int], *, debug: bool = False) ->
         return int(error.code or 0)
     except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one
         if debug:
-            sys.stderr.write(masked(traceback.format_exc()))
+            _trace()
         if isinstance(error, MemoryError) or getattr(error, "errno", None) in _EXHAUSTED:
             said = getattr(error, "strerror", None) or "no memory left"
             cure = "give it more open files, memory or disk; what was committed stays, the rest was rolled back"
@@ -44,3 +43,9 @@ def answered(report: Report, work: Callable[[], int], *, debug: bool = False) ->
         return report.error(bug)
     finally:
         silence_closed_streams()
+
+
+def _trace() -> None:
+    import traceback  # noqa: PLC0415 - milliseconds, for who asks for it
+
+    sys.stderr.write(masked(traceback.format_exc()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import dataclasses
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,7 +91,7 @@ def _copy(means: Means) -> Iterator[tuple[Project, Engine]]:
         raise NotForeseen(error.diag.message_primary or "no database could be made for the copy") from None
     try:
         url = sa.make_url(means.control.where.dsn).set(database=name).render_as_string(hide_password=False)
-        settings = dataclasses.replace(means.settings, database_url=url)
+        settings = means.settings._replace(database_url=url)
         engine = connect.migrating_engine(connect.address(url), settings)
         with engine.begin() as connection:
             connection.exec_driver_sql("CREATE SCHEMA migrator")

@@ -66,14 +66,14 @@ def load(settings: Settings, manifested: Manifest | None = None) -> Project:
     # A connection that broke cannot be reset: the pool's traceback of that says nothing that our own error does not.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
-        toml = settings.config.with_name("pyproject.toml")  # where Alembic's pyproject template keeps the rest
-        config = Config(str(settings.config), toml_file=toml if toml.is_file() else None)
+        toml = Path(settings.config).with_name("pyproject.toml")  # where Alembic's pyproject template keeps the rest
+        config = Config(settings.config, toml_file=toml if toml.is_file() else None)
         config.attributes["configure_logger"] = False
         if settings.database_url:
             config.set_main_option("sqlalchemy.url", _for_env(settings.database_url).replace("%", "%%"))
         script = ScriptDirectory.from_config(config)
     except (CommandError, OSError, ValueError, KeyError, ImportError, configparser.Error) as error:
-        raise Usage(f"{settings.config.name} cannot be used: {_one_line(error)}", "correct it") from None
+        raise Usage(f"{Path(settings.config).name} cannot be used: {_one_line(error)}", "correct it") from None
     if manifested:
         unread.put_in(script, manifested.revisions, functools.partial(_load_one, script))
     _read_revisions(script)

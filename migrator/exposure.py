@@ -6,8 +6,7 @@ serves is public unless row level security holds them; tables made by SQL have i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.errors import Refused
 
@@ -44,8 +43,7 @@ SELECT format('%%I.%%I', n.nspname, c.relname), r.rolname, string_agg(p.word, ',
  GROUP BY n.nspname, c.relname, r.rolname, c.relkind ORDER BY 1, 2"""
 
 
-@dataclass(frozen=True)
-class Exposed:
+class Exposed(NamedTuple):
     """One table that one public role may reach."""
 
     table: str

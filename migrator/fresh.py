@@ -8,10 +8,8 @@ way: it holds the lock as well. Whatever is otherwise goes the whole way.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +56,9 @@ def upgrade(known: Manifest, run_id: str, place: str, there: Connection) -> int 
     def work() -> int:
         try:
             found = _of_these(known, place)
-            chosen = dataclasses.replace(settings.load(), run_id=run_id)
+            chosen = settings.load()._replace(run_id=run_id)
             with holding.connected(chosen, Report(quiet=True), there) as means:
-                return _upgrade(dataclasses.replace(means, tell=report.line), known, found, report)
+                return _upgrade(means._replace(tell=report.line), known, found, report)
         except _OtherThanThought:
             return _OTHERWISE
 
@@ -71,7 +69,7 @@ def upgrade(known: Manifest, run_id: str, place: str, there: Connection) -> int 
 def _of_these(known: Manifest, place: str) -> Checkpoint:
     """Return the checkpoint if it is of exactly the revisions that the manifest was seen to be of."""
     try:
-        path = file.path(place, Path(manifest.HERE))
+        path = file.path(place, manifest.HERE)
         found = file.read(path) if path else None
     except MigratorError as error:
         raise _OtherThanThought from error

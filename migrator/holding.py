@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING
 
 from migrator import connect, ledger, lock
@@ -51,7 +50,7 @@ def recorded(means: Means, verb: str, road: str, outcome: Outcome) -> Iterator[M
     ledger.prepare(control)
     run = ledger.start_run(control, verb, road, means.settings.commit, means.settings.run_id)
     try:
-        yield dataclasses.replace(means, run=run)
+        yield means._replace(run=run)
     except BaseException as caught:
         error = means.interrupt.instead_of(caught)
         if not isinstance(error, MigratorError):

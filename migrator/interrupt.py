@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -53,7 +52,7 @@ class Interrupt:
         self._asked.wait(max(0.0, seconds))
         self.check()
 
-    def _follow(self, wakeup: socket.socket) -> None:
+    def _follow(self, wakeup: int) -> None:
         """Cancel what runs until the run is over; leave by force when the grace time ends.
 
         A thread of its own: psycopg2 waits in C, where Python's own signal handlers do not run. Leaving by
@@ -61,7 +60,7 @@ class Interrupt:
         """
         number = 0
         while number not in SIGNALS:  # a revision or env.py may handle others
-            data = wakeup.recv(1)
+            data = os.read(wakeup, 1)
             if not data or self._over.is_set():
                 return
             number = data[0]
@@ -83,10 +82,10 @@ def listening(interrupt: Interrupt) -> Iterator[Interrupt]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
     handlers = {number: signal.signal(number, lambda number, _frame: interrupt.ask(number)) for number in SIGNALS}
-    previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    previous = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
     thread = threading.Thread(target=interrupt._follow, args=(ours,), daemon=True, name="interrupt")  # noqa: SLF001
     thread.start()
     try:
@@ -96,6 +95,6 @@ def listening(interrupt: Interrupt) -> Iterator[Interrupt]:
         signal.set_wakeup_fd(previous)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        theirs.close()
+        os.close(theirs)
         thread.join()
-        ours.close()
+        os.close(ours)

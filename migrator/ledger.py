@@ -6,13 +6,11 @@ migrating connection, in the step's own transaction, so that neither can exist w
 
 from __future__ import annotations
 
-import socket
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from migrator import __version__
+from migrator import __version__, prepared
 from migrator.backfill import tables
-from migrator.catalog import prepared
 from migrator.errors import Refused
 
 if TYPE_CHECKING:
@@ -67,8 +65,7 @@ UPGRADES: tuple[str, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """The last word of the ledger on a revision."""
 
     id: int
@@ -128,7 +125,7 @@ def start_run(control: Control, verb: str, road: str, commit: str, run_id: str =
         control.row(
             "INSERT INTO migrator.run (verb, road, commit, version, host, run_id) "
             "VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
-            (verb, road, commit, __version__, socket.gethostname(), run_id or None),
+            (verb, road, commit, __version__, os.uname().nodename, run_id or None),
         )[0]
     )
 

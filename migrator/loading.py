@@ -7,7 +7,6 @@ there. On any other database the checkpoint is not looked at.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.checkpoint import file, load
@@ -45,8 +44,8 @@ def into_empty(means: Means, project: Project, context: Any, pending: list[Step]
 
 
 def _wanted(means: Means, project: Project, pending: list[Step]) -> Checkpoint | None:
-    place = file.path(means.settings.checkpoint, Path(project.script.dir))
-    if place is None or not means.control.row(load.NEVER_STEPPED)[0]:
+    place = file.path(means.settings.checkpoint, project.script.dir)
+    if not place or not means.control.row(load.NEVER_STEPPED)[0]:
         return None
     empty, server, encoding, search_path = load.is_empty(means.control.rows)
     if not empty:

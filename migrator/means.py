@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from migrator.settings import Settings
 
 
-@dataclass(frozen=True)
-class Means:
+class Means(NamedTuple):
     """The control connection, the bounds of the run, whom to tell, and the run's row in the ledger."""
 
     control: Control

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,21 +11,24 @@ if TYPE_CHECKING:
     from migrator.plan import Step
 
 
-@dataclass
 class Outcome:
     """What a run did so far; kept up to date, so that an error can say what was applied and what was not."""
 
-    heads_before: tuple[str, ...] = ()
-    heads_after: tuple[str, ...] = ()
-    applied: list[Applied] = field(default_factory=list)
-    pending: list[Step] = field(default_factory=list)
-    adopted: int = 0
-    loaded: tuple[str, ...] = ()  # revisions that the checkpoint stood for
-    ahead: tuple[str, ...] = ()
-    deferred: Deferred | None = None
+    def __init__(self) -> None:
+        """Begin with nothing done."""
+        self.heads_before: tuple[str, ...] = ()
+        self.heads_after: tuple[str, ...] = ()
+        self.applied: list[Applied] = []
+        self.pending: list[Step] = []
+        self.adopted = 0
+        self.loaded: tuple[str, ...] = ()  # revisions that the checkpoint stood for
+        self.ahead: tuple[str, ...] = ()
+        self.deferred: Deferred | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as the JSON documents show it."""
+        import dataclasses  # noqa: PLC0415 - takes longer to load than what is loaded from a checkpoint
+
         return {
             "heads_before": list(self.heads_before), "heads_after": list(self.heads_after),
             "applied": [dataclasses.asdict(item) for item in self.applied],
@@ -40,6 +41,8 @@ class Outcome:
 
 
 def _objection(item: Objection) -> dict[str, Any]:
+    import dataclasses  # noqa: PLC0415 - as above
+
     release = item.release
     return {
         "release": release.digest, "commit": release.commit, "instances": release.instances, "since": release.since,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +63,8 @@ def advice(where: Address) -> str:
             f"{where.host} is reached by IPv6 alone, which Render and hosted CI do not have: use the session pooler, "
             f"postgresql://{user}.{direct[1]}:…@<pooler host>:{SESSION_PORT}/… (under Connect in the dashboard)"
         )
+    import socket  # noqa: PLC0415 - milliseconds
+
     with contextlib.suppress(OSError):
         families = {entry[0] for entry in socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)}
         if families == {socket.AF_INET6} and "." in where.host:
@@ -118,6 +119,8 @@ def _run(raw: psycopg2.extensions.connection, sql: str) -> list[Any]:
 
 def _cut(raw: psycopg2.extensions.connection) -> None:
     """Cut a connection whose answer does not come: closing it would wait for the one who waits for that answer."""
+    import socket  # noqa: PLC0415 - milliseconds
+
     with socket.socket(fileno=os.dup(raw.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)
 

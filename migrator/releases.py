@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from migrator.catalog import prepared
+from migrator import prepared
 from migrator.contract import Contract, ContractError
 
 if TYPE_CHECKING:

@@ -47,8 +47,8 @@ def at(settings: Settings, project: Project, target: str = "head", *, checkpoint
             cursor.execute("SELECT clock_timestamp()")
             since = cursor.fetchone()[0]
         environment.point(project, url)
-        own = dataclasses.replace(
-            settings, database_url=url, app_role="", app_password="", checkpoint=checkpoint, exposed_schemas="none"
+        own = settings._replace(
+            database_url=url, app_role="", app_password="", checkpoint=checkpoint, exposed_schemas="none"
         )
         try:
             with run.connected(own, Report(quiet=True)) as means:

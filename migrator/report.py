@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -18,15 +17,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-@dataclass
 class Report:
     """The two channels of one run."""
 
-    as_json: bool = False
-    verb: str = ""
-    quiet: bool = False
-    data: dict[str, Any] = field(default_factory=dict)
-    out: TextIO = field(default_factory=lambda: sys.stdout)  # kept: what a revision prints is sent elsewhere
+    def __init__(self, *, as_json: bool = False, verb: str = "", quiet: bool = False) -> None:
+        """Begin one; what it holds for machines is put into `data` as it becomes known."""
+        self.as_json, self.verb, self.quiet = as_json, verb, quiet
+        self.data: dict[str, Any] = {}
+        self.out: TextIO = sys.stdout  # kept: what a revision prints is sent elsewhere
 
     def line(self, text: str = "") -> None:
         """Write one line for people, at once."""

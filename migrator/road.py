@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.migration import RevisionStep
@@ -87,7 +86,7 @@ def _stock(context: Any) -> None:
     """Run one command of the stock `alembic`: only one that moves the database needs the lock and the ledger."""
     own = settings.load()
     if not own.database_url:
-        own = dataclasses.replace(own, database_url=context.config.get_main_option("sqlalchemy.url") or "")
+        own = own._replace(database_url=context.config.get_main_option("sqlalchemy.url") or "")
     if _command(context) == "upgrade":
         run.settle(own, Report())
     engine = connect.migrating_engine(connect.address(own.database_url), own)

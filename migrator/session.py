@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migrator import connect, lock
-from migrator.catalog import prepared
+from migrator import connect, lock, prepared
 from migrator.errors import Refused
 
 if TYPE_CHECKING:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.errors import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HERE = Path(__file__).resolve().parent
-OWN_CONFIG = HERE / "alembic.ini"
+# As text: pathlib costs milliseconds, and a load of a checkpoint needs it for nothing else.
+OWN_CONFIG = os.path.join(os.path.dirname(os.path.realpath(__file__)), "alembic.ini")  # noqa: PTH118, PTH120
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?")
@@ -35,8 +33,7 @@ def duration_ms(text: str, name: str) -> int:
     return milliseconds
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One setting: its field, flag, variable, default as a person would write it, and what it means."""
 
     name: str
@@ -81,14 +78,16 @@ OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Settings:
+_SECRET = ("database_url", "app_password")
+
+
+class Settings(NamedTuple):
     """What one run goes by. Secrets are kept out of repr."""
 
-    database_url: str = field(default="", repr=False)
+    database_url: str = ""
     url_source: str = "MIGRATOR_DATABASE_URL"
-    app_password: str = field(default="", repr=False)
-    config: Path = OWN_CONFIG
+    app_password: str = ""
+    config: str = OWN_CONFIG
     wait_ms: int = 60_000
     deadline_ms: int = 1_200_000
     lock_wait_ms: int = 120_000
@@ -108,6 +107,11 @@ class Settings:
     checkpoint: str = ""
     commit: str = "unknown"
     run_id: str = ""  # the name the caller gave this run; `upgrade` sets it
+
+    def __repr__(self) -> str:
+        """Show no secret."""
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name not in _SECRET)
+        return f"Settings({', '.join(shown)})"
 
     @property
     def is_own_project(self) -> bool:
@@ -156,31 +160,28 @@ def commit(env: Mapping[str, str]) -> str:
     return env.get("IMAGE_COMMIT") or env.get("RENDER_GIT_COMMIT") or "unknown"
 
 
-def _url(env: Mapping[str, str], config: Path) -> tuple[str, str]:
+def _url(env: Mapping[str, str], config: str) -> tuple[str, str]:
     """Return the database's URL and what named it: a variable, or the alembic.ini of a project that keeps it there."""
     for variable in ("MIGRATOR_DATABASE_URL", "DATABASE_URL"):
         if url := env.get(variable, "").strip():
             return url, variable
     if config != OWN_CONFIG:
         import configparser  # noqa: PLC0415 - of use for somebody else's project only
+        from pathlib import Path  # noqa: PLC0415
 
-        parser = configparser.ConfigParser({"here": str(config.parent)})
+        parser = configparser.ConfigParser({"here": str(Path(config).parent)})
         with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
             parser.read(config, encoding="utf-8")
             url = parser.get("alembic", "sqlalchemy.url", fallback="").strip()
             if not url.startswith("driver://"):  # what `alembic init` writes for somebody to fill in
-                return url, f"sqlalchemy.url in {config.name}"
+                return url, f"sqlalchemy.url in {Path(config).name}"
     return "", "MIGRATOR_DATABASE_URL"
 
 
-def _config(text: str) -> Path:
-    path = Path(text).resolve() if text else OWN_CONFIG
-    try:
-        found = path.is_file()
-    except OSError:  # a name longer than any may be, a directory that may not be read
-        found = False
-    if not found:
-        raise Usage(f"no Alembic configuration at {str(path)[:300]}", "give the path of an alembic.ini with --config")
+def _config(text: str) -> str:
+    path = os.path.realpath(text) if text else OWN_CONFIG
+    if not os.path.isfile(path):  # noqa: PTH113 - nor where the name is longer than any may be
+        raise Usage(f"no Alembic configuration at {path[:300]}", "give the path of an alembic.ini with --config")
     return path
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
+from _socket import socket  # what `socket` is made of, without what that loads
 from typing import TYPE_CHECKING
 
 import psycopg2.extensions
@@ -12,6 +11,8 @@ import psycopg2.extensions
 from migrator.errors import Refused, Usage
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
     from migrator.connect import Address
     from migrator.settings import Settings
 
@@ -61,8 +62,15 @@ def _is_local_name(host: str) -> bool:
     return host.startswith(("/", "@")) or host in ("", "local socket", "localhost", "127.0.0.1", "::1")
 
 
-def _peer(raw: psycopg2.extensions.connection) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address at the other end; None for a socket of this machine."""
-    with socket.socket(fileno=os.dup(raw.fileno())) as copy:
+def _peer(raw: psycopg2.extensions.connection) -> IPv4Address | IPv6Address | None:
+    """Return the address at the other end; None for this machine's own."""
+    copy = socket(fileno=os.dup(raw.fileno()))
+    try:
         name = copy.getpeername()
-    return ipaddress.ip_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
+    finally:
+        copy.close()
+    if not isinstance(name, tuple) or _is_local_name(name[0]):
+        return None
+    import ipaddress  # noqa: PLC0415 - a millisecond
+
+    return ipaddress.ip_address(name[0].partition("%")[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from migrator import environment
@@ -100,7 +99,7 @@ class Backfills:
         if item.state == "paused":
             means.tell(progress.line(item))
             return
-        own = dataclasses.replace(means, deadline=Deadline(means.deadline.now() + means.deadline.left() * SHARE))
+        own = means._replace(deadline=Deadline(means.deadline.now() + means.deadline.left() * SHARE))
         worker = Worker(own, item, enough=_will_not_do(own.deadline))
         worker.run()
         now = store.one(means.control, item.name)

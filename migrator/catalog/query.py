@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from migrator.catalog import prepared
+from migrator import prepared
 
 _NAMED = """
   SELECT schema, name, to_regclass(

@@ -11,7 +11,8 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from migrator.catalog import prepared, query
+from migrator import prepared
+from migrator.catalog import query
 from migrator.catalog.snapshot import VERBS, Catalog, Column, Constraint, Name, NamedType, Policy, Relation
 from migrator.catalog.views import Found, seen_through
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from migrator.catalog import prepared, query, reading, stamps
+from migrator import prepared
+from migrator.catalog import query, reading, stamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

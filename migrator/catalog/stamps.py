@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.catalog import prepared
+from migrator import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

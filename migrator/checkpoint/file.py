@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.errors import Refused, Usage
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from os import PathLike
 
 FORMAT = 1
 NAME = "checkpoint.sql"  # beside env.py
@@ -29,8 +28,7 @@ _NOTE = re.compile(r"-- (\w+) (.*)")
 _SERVER = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """One checkpoint: `seals` in the order the revisions were applied; `own` are columns left to their defaults."""
 
     server: int
@@ -46,16 +44,16 @@ class Checkpoint:
         return list(self.seals)[-1]
 
 
-def path(given: str, beside: Path) -> Path | None:
-    """Return the file that is to be used: the one named, else the one beside env.py where there is one."""
-    from pathlib import Path  # noqa: PLC0415
-
+def path(given: str, beside: str) -> str:
+    """Return the file that is to be used: the one named, else the one beside env.py; '' where there is none."""
     if given == NONE:
-        return None
-    if given and not os.path.isfile(given):  # noqa: PTH113 - pathlib's raises for a name that is too long
+        return ""
+    chosen = given or os.path.join(beside, NAME)  # noqa: PTH118 - pathlib costs milliseconds
+    if os.path.isfile(chosen):  # noqa: PTH113 - pathlib's raises for a name that is too long
+        return chosen
+    if given:
         raise Usage(f"no checkpoint at {given}", "give the path of a file that `migrator checkpoint` wrote, or none")
-    chosen = Path(given) if given else beside / NAME
-    return chosen if chosen.is_file() else None
+    return ""
 
 
 def text(made: Checkpoint) -> str:
@@ -67,18 +65,20 @@ def text(made: Checkpoint) -> str:
     return f"{_HEAD}-- digest {_digest(rest)}\n{rest}"
 
 
-def read(place: Path) -> Checkpoint:
+def read(place: str | PathLike[str]) -> Checkpoint:
     """Return the checkpoint in a file; raise Refused for one that is not as it was written."""
+    name = os.path.basename(place)  # noqa: PTH119 - as above
     try:
-        written = place.read_bytes().decode()
+        with open(place, "rb") as opened:  # noqa: PTH123
+            written = opened.read().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"the checkpoint {place.name} cannot be read: {error}", ANEW) from None
+        raise Refused(f"the checkpoint {name} cannot be read: {error}", ANEW) from None
     # A checkout may have given the lines other ends; a text that holds both kinds is told by its digest.
     for candidate in (written, written.replace("\r\n", "\n")):
         found = _parsed(candidate)
         if found:
             return found
-    raise Refused(f"the checkpoint {place.name} was edited or cut off since it was written", ANEW)
+    raise Refused(f"the checkpoint {name} was edited or cut off since it was written", ANEW)
 
 
 def _parsed(written: str) -> Checkpoint | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from migrator import run
@@ -50,7 +49,7 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
         try:
             with run.connected(settings, report) as means:
                 deadline = deadline or means.deadline
-                own = dataclasses.replace(means, deadline=deadline)
+                own = means._replace(deadline=deadline)
                 try:
                     for item in _chosen(own, arguments.name):
                         _work(own, item, limits, target_ms)

@@ -55,8 +55,8 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
 
 def findings(settings: Settings, project: Project, report: Report) -> list[str]:
     """Return what is wrong with the project's checkpoint, where it has one: replay, load and compare."""
-    place = file.path(settings.checkpoint, Path(project.script.dir))
-    if place is None:
+    place = file.path(settings.checkpoint, project.script.dir)
+    if not place:
         return []
     try:
         found = file.read(place)
@@ -68,7 +68,9 @@ def findings(settings: Settings, project: Project, report: Report) -> list[str]:
         return [f"{error.message}; {error.cure}"]
     if not wrong:
         report.line(f"checked    that the checkpoint leads where its {len(found.seals)} revisions lead")
-    return [f"the checkpoint {place.name} leads elsewhere than the revisions: {text}; {file.ANEW}" for text in wrong]
+    return [
+        f"the checkpoint {Path(place).name} leads elsewhere than the revisions: {text}; {file.ANEW}" for text in wrong
+    ]
 
 
 def _own_columns(settings: Settings, project: Project, one: Snapshot) -> tuple[str, ...]:
@@ -82,10 +84,10 @@ def _own_columns(settings: Settings, project: Project, one: Snapshot) -> tuple[s
     return own
 
 
-def _unequal(settings: Settings, project: Project, place: Path, one: Snapshot) -> tuple[str, ...]:
+def _unequal(settings: Settings, project: Project, place: str, one: Snapshot) -> tuple[str, ...]:
     """Load a checkpoint into an empty database; return in which ways it is not the one that was replayed."""
     found = file.read(place)
-    with replay.at(settings, project, found.head, checkpoint=str(place)) as loaded:
+    with replay.at(settings, project, found.head, checkpoint=place) as loaded:
         if not loaded.loaded:
             return (f"it is for PostgreSQL {found.server}, and cannot be tried on {one.server}",)
         return tuple(snapshot.differences(one, loaded.snapshot(), found.own))

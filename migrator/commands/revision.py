@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def _merge(project: Project, report: Report, message: str) -> int:
 def _written(project: Project, settings: Settings, message: str, url: str, *, autogenerate: bool) -> list[Path]:
     """Bring a throw-away database to head, autogenerate against it, and return the files written, in order."""
     environment.point(project, url)
-    own = dataclasses.replace(settings, database_url=url, app_role="", app_password="", checkpoint="none")
+    own = settings._replace(database_url=url, app_role="", app_password="", checkpoint="none")
     quiet = Report(quiet=True)
     with run.connected(own, quiet) as means:
         run.migrate(
@@ -116,7 +115,7 @@ def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
     from migrator.rehearsal import rehearse  # noqa: PLC0415 - for developers; what is deployed does without
     from migrator.rehearsal.formats import text  # noqa: PLC0415
 
-    bounded = dataclasses.replace(settings, deadline_ms=REHEARSAL_MS)
+    bounded = settings._replace(deadline_ms=REHEARSAL_MS)
     try:
         rehearsal = rehearse.run(
             bounded, rehearse.Options(start=after, rows=1000, server=url, opinion=False), lambda _: None

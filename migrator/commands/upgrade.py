@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Apply what is pending up to a target, and record that the schema serves this release."""
     _expect(arguments.expect_commit)
-    settings = dataclasses.replace(settings, run_id=_run_id(arguments.run_id))
+    settings = settings._replace(run_id=_run_id(arguments.run_id))
     project = environment.load(settings, standing.known(settings))
     target = arguments.revision
 

@@ -126,8 +126,8 @@ def made(settings: Settings, server: str | None) -> Iterator[Ground]:
 
 def _ground(url: str, settings: Settings) -> Ground:
     # A rehearsal is about locks, not about waiting for them: there is nobody else here.
-    own = dataclasses.replace(
-        settings, database_url=url, app_role="", app_password="", lock_timeout_ms=10_000, statement_timeout_ms=0,
+    own = settings._replace(
+        database_url=url, app_role="", app_password="", lock_timeout_ms=10_000, statement_timeout_ms=0,
         idle_timeout_ms=0,
     )  # fmt: skip
     return Ground(url, own, environment.load(own))

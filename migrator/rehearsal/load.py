@@ -216,7 +216,7 @@ def _hold(ground: Ground, raw: Any, seconds: float, over: threading.Event) -> No
 
 def _apply(ground: Ground, way: str, revision: str, deadline: Deadline) -> tuple[int, str]:
     """Apply one revision in a process of its own; return its exit code and its last word."""
-    config = str(ground.settings.config)
+    config = ground.settings.config
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MIGRATOR_")}
     environment = kept | {
         "MIGRATOR_DATABASE_URL": ground.url,

@@ -5,10 +5,8 @@ A process of its own (`python -m migrator.rehearsal.plain CONFIG REVISION`), so 
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
-from pathlib import Path
 
 from migrator import environment, settings
 from migrator.errors import MigratorError
@@ -18,8 +16,8 @@ from migrator.rehearsal.ground import Ground
 def main(arguments: list[str]) -> int:
     """Apply the revision to the database of MIGRATOR_DATABASE_URL."""
     config, revision = arguments
-    own = dataclasses.replace(
-        settings.Settings(), config=Path(config), database_url=os.environ["MIGRATOR_DATABASE_URL"], lock_timeout_ms=0,
+    own = settings.Settings(
+        config=config, database_url=os.environ["MIGRATOR_DATABASE_URL"], lock_timeout_ms=0,
         statement_timeout_ms=0, idle_timeout_ms=0,
     )  # fmt: skip
     project = environment.load(own)

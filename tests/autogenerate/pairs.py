@@ -6,7 +6,7 @@ What is done to it is done by the migrator's own verbs, as somebody who works on
 import contextlib
 import io
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -112,7 +112,7 @@ class Pair:
 
     def rehearse(self, **options: object) -> rehearse.Rehearsal:
         """Rehearse what was written on the rows of the models' tests, and made-up ones up to `rows`."""
-        own = replace(settings.Settings(), config=self.config, deadline_ms=120_000)
+        own = settings.Settings(config=str(self.config), deadline_ms=120_000)
         chosen = {"start": "before", "server": self.server, "seed": self.directory / "seed.sql", "opinion": False}
         return rehearse.run(own, rehearse.Options(**(chosen | options)), lambda _: None)
 

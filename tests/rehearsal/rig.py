@@ -66,8 +66,8 @@ class Project:
 
     def rehearse(self, url, **options):
         told = []
-        own = dataclasses.replace(settings.Settings(), config=self.directory / "alembic.ini")
-        own = dataclasses.replace(own, deadline_ms=options.pop("deadline_ms", 60_000))
+        own = settings.Settings(config=str(self.directory / "alembic.ini"))
+        own = own._replace(deadline_ms=options.pop("deadline_ms", 60_000))
         chosen = {"start": "r0", "rows": 300, "server": url, "opinion": False} | options
         return rehearse.run(own, rehearse.Options(**chosen), told.append)
 

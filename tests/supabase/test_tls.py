@@ -1,6 +1,7 @@
 """TLS: a server that is not who it says is refused, and what crosses a network in the clear is said, or refused."""
 
 import contextlib
+import ipaddress
 import os
 import shutil
 import socket
@@ -225,7 +226,7 @@ class Raw:
     ],
 )
 def test_plaintext_is_worth_a_word_where_others_may_listen(address, host, told, monkeypatch):
-    monkeypatch.setattr(tls, "_peer", lambda raw: tls.ipaddress.ip_address(raw.address))
+    monkeypatch.setattr(tls, "_peer", lambda raw: ipaddress.ip_address(raw.address))
     assert tls.verdict(Raw(address, host)) == (
         "not encrypted" + (", on this machine" if host == "localhost" else ""),
         told,

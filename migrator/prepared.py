@@ -5,8 +5,7 @@ The questions to the catalog are long, and planning one costs more than answerin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +19,7 @@ THERE = "ARRAY(SELECT name::text FROM pg_prepared_statements WHERE starts_with(n
 _NOTED = "migrator.prepared"
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """One statement with $1, $2... of these types."""
 
     name: str
