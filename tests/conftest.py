@@ -19,6 +19,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import psycopg2
 import pytest
 from psycopg2 import sql
@@ -33,6 +34,15 @@ ROOMY_BYTES = 4 * 2**30
 MINE = ("DATABASE_URL", "PORT", "IMAGE_COMMIT", "RENDER_GIT_COMMIT", "PYTHONDONTWRITEBYTECODE")
 PREFIXES = ("MIGRATOR_", "PG", "RENDER_")
 KEPT = ("PG_BIN",)
+# The same examples in every run; and none fails for what else the machine was doing.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 DECIDED = ("given_url", "engine_silence", "kind", "why")  # once, by the process that hands out the tests
 
 

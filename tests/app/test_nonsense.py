@@ -14,10 +14,7 @@ PATHS = ("/users", "/organisations", "/users/1", "/organisations/1")
 # The database and the app outlive the examples: rows of one are part of the next one's world.
 SHARED = settings(
     max_examples=120,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 scalars = (
