@@ -6,6 +6,7 @@ ACCESS EXCLUSIVE is taken apart, and where no taking apart is right without know
 
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import ops
@@ -180,15 +181,7 @@ def _not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
     """
     where = shown(op.schema, op.table_name, op.column_name)
     table = scene.quote(op.schema, op.table_name)
-    proof = ops.CreateCheckConstraintOp(
-        sa.schema.conv(_proof_name(op.table_name, op.column_name)),  # a naming convention leaves it as it is
-        op.table_name,
-        f"{scene.quote(op.column_name)} IS NOT NULL",
-        schema=op.schema,
-    )
-    unproved = ops.CreateCheckConstraintOp(
-        proof.constraint_name, op.table_name, proof.condition, schema=op.schema, postgresql_not_valid=True
-    )
+    proof, unproved = _proof(op, scene), _proof(op, scene, postgresql_not_valid=True)
     drop = unproved.reverse()
     nullable = ops.AlterColumnOp(
         op.table_name,
@@ -207,13 +200,14 @@ def _not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
         (drop,),
         (f"{where}: a release that still writes NULL to it fails from here on", look),
     )
-    yield Step(
-        Phase.TIGHTEN,
-        f"validate {where} not null",
-        (execute(validate),),
-        (drop, unproved),
-    )
+    yield Step(Phase.TIGHTEN, f"validate {where} not null", (execute(validate),), (drop, unproved))
     yield Step(Phase.TIGHTEN, f"set {where} not null", (nullable, drop), (proof, nullable.reverse()))
+
+
+def _proof(op: ops.AlterColumnOp, scene: Scene, **options: Any) -> ops.CreateCheckConstraintOp:
+    name = sa.schema.conv(_proof_name(op.table_name, op.column_name))  # a naming convention leaves it as it is
+    condition = f"{scene.quote(op.column_name)} IS NOT NULL"
+    return ops.CreateCheckConstraintOp(name, op.table_name, condition, schema=op.schema, **options)
 
 
 def _fill(op: ops.AlterColumnOp, scene: Scene, where: str) -> tuple[ops.MigrateOperation, str]:

@@ -6,6 +6,7 @@ transaction of its own: in the same one it would run under the lock that NOT VAL
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from alembic.operations import ops
 
@@ -60,16 +61,7 @@ def unique(
             "Write it by hand: a unique index CONCURRENTLY on each partition, the constraint on each by "
             "USING INDEX, then the parent's constraint, which takes them over.",
         )
-    index_kw = {key: value for key, value in op.kw.items() if key.startswith("postgresql_")}
-    plain = ops.CreateIndexOp(
-        interim_name(raw_name) if replaces else op.constraint_name,
-        op.table_name,
-        op.columns,
-        schema=op.schema,
-        unique=True,
-        **index_kw,
-    )
-    build = concurrent(plain)
+    build = concurrent(_index_of(op, interim_name(raw_name) if replaces else op.constraint_name))
     drop = ops.DropIndexOp(
         build.index_name, build.table_name, schema=build.schema, postgresql_concurrently=True, _reverse=build
     )
@@ -92,6 +84,11 @@ def unique(
         up=((replaces,) if replaces else ()) + (attach,),
         down=back,
     )
+
+
+def _index_of(op: ops.CreateUniqueConstraintOp, name: Any) -> ops.CreateIndexOp:
+    options = {key: value for key, value in op.kw.items() if key.startswith("postgresql_")}
+    return ops.CreateIndexOp(name, op.table_name, op.columns, schema=op.schema, unique=True, **options)
 
 
 def dropped(op: ops.DropConstraintOp) -> Iterator[Step]:

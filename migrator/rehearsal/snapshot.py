@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.rehearsal.observation import Changes, Column, Constraint, Index, Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'migrator') AND n.nspname !~ '^pg_(toast|temp)'"
 _RELATIONS = f"""
@@ -134,9 +137,6 @@ def changes(before: Catalog, after: Catalog, standing: frozenset[int], read: set
     emptied = {
         oid for oid in moved & standing if after.relations[oid][4] == 0 < before.relations[oid][4] and oid not in read
     }  # fmt: skip
-    empty = {after.name(oid) for oid in emptied}
-    files = {before.indexes[oid].name: row[3] for oid, row in before.relations.items() if oid in before.indexes}
-    kept = {oid for oid, item in after.indexes.items() if oid not in before.indexes and item.name in files}
     return Changes(
         columns_added=_new(before.columns, after.columns),
         columns_dropped=_new(after.columns, before.columns),
@@ -153,12 +153,7 @@ def changes(before: Catalog, after: Catalog, standing: frozenset[int], read: set
             if item.valid and key in before.constraints and not before.constraints[key].valid
         ),
         indexes_built=_unknown(before.indexes, after.indexes),
-        indexes_rebuilt=tuple(
-            item
-            for oid, item in after.indexes.items()
-            if (oid in moved and item.table not in empty)
-            or (oid in kept and files[item.name] != after.relations[oid][3])
-        ),
+        indexes_rebuilt=tuple(_rebuilt(before, after, moved, {after.name(oid) for oid in emptied})),
         indexes_dropped=_unknown(after.indexes, before.indexes),
         tables_made=tuple(after.name(oid) for oid in sorted(after.tables() - before.tables())),
         tables_dropped=tuple(before.name(oid) for oid in sorted(before.tables() - after.tables())),
@@ -167,6 +162,16 @@ def changes(before: Catalog, after: Catalog, standing: frozenset[int], read: set
         rewritten=tuple(after.name(oid) for oid in sorted((moved & standing) - emptied)),
         emptied=tuple(after.name(oid) for oid in sorted(emptied)),
     )
+
+
+def _rebuilt(before: Catalog, after: Catalog, moved: set[int], empty: set[str]) -> Iterator[Any]:
+    """Yield the indexes with another file: of a table that has one, or made again under their names."""
+    files = {before.indexes[oid].name: row[3] for oid, row in before.relations.items() if oid in before.indexes}
+    for oid, item in after.indexes.items():
+        file = after.relations[oid][3]
+        renewed = oid not in before.indexes and files.get(item.name, file) != file
+        if item.table not in empty if oid in moved else renewed:
+            yield item
 
 
 def _new(before: dict[Any, Any], after: dict[Any, Any]) -> tuple[Any, ...]:
