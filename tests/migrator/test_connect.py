@@ -131,13 +131,13 @@ def test_limits_that_the_database_sets_for_everybody_do_not_reach_it(run, projec
     name = db.one("SELECT current_database()")
     for setting in (
         "lock_timeout = '1ms'",
-        "statement_timeout = '100ms'",
+        "statement_timeout = '500ms'",
         "idle_in_transaction_session_timeout = '1ms'",
         "search_path = 'elsewhere'",
     ):
         db.rows(f"ALTER DATABASE {name} SET {setting}")
     db.rows("CREATE SCHEMA elsewhere")
-    project.sql("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(0.3)")
+    project.sql("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(0.7)")
     done = run("upgrade", project=project)
     assert done.code == 0, done.text
     assert db.columns("elsewhere.t") == ["id"]

@@ -40,7 +40,7 @@ def pooled(url, mode, pool_size=20):
             yield given.set(port=port, host="127.0.0.1").render_as_string(hide_password=False)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def launched(given, directory, more):
