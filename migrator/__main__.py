@@ -30,10 +30,16 @@ def leave(code: int) -> None:
     """End the process; where nothing waits for its end, without taking the interpreter apart: which takes long."""
     import atexit  # noqa: PLC0415 - built in
 
-    # The quick answer was written out and its connection closed; a load or another tool may have left more.
-    if code == 0 and "threading" not in sys.modules and not getattr(atexit, "_ncallbacks", lambda: 1)():
+    # The quick answer, or that of a load, was written out, its connection closed; another tool may have left more.
+    if code == 0 and _is_alone() and not getattr(atexit, "_ncallbacks", lambda: 1)():
         os._exit(code)
     sys.exit(code)
+
+
+def _is_alone() -> bool:
+    """Tell whether no other thread works, nor waits for this one to end: `concurrent.futures` has a list of its own."""
+    threading = sys.modules.get("threading")
+    return threading is None or (threading.active_count() == 1 and not getattr(threading, "_threading_atexits", True))
 
 
 if __name__ == "__main__":

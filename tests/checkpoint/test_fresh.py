@@ -24,6 +24,13 @@ SEEN = (
     "print(json.dumps(sorted({'sqlalchemy', 'alembic', 'migrator.cli'} & set(sys.modules))), file=sys.stderr); "
     "sys.exit(code)"
 )
+# All of ours that is loaded before the server is at work at the file; the rest is loaded meanwhile.
+FIRST = {
+    "quick", "driver", "manifest", "state", "fresh", "answer", "errors", "report", "connect", "address", "pooler",
+    "tls", "exposure", "holding", "ledger", "prepared", "backfill", "backfill.tables", "lock", "clock", "interrupt",
+    "means", "settings", "checkpoint", "checkpoint.file", "checkpoint.load", "outcome",
+}  # fmt: skip
+TOO_DEAR = {"dataclasses", "inspect", "pathlib", "socket", "traceback", "sqlalchemy", "alembic"}
 
 
 @pytest.fixture
@@ -60,6 +67,16 @@ def test_it_is_loaded_without_alembic_or_sqlalchemy(copy, execute):
     assert said.splitlines()[-1] == last
     assert execute("SELECT verb, outcome, run_id, to_heads FROM migrator.run") == [("upgrade", "done", "first", [HEAD])]
     assert copy.upgrade()[:2] == (True, 0)  # and the next one has nothing to do, which it sees at once
+
+
+def test_little_is_imported_before_the_load(copy):
+    names = (
+        "import sys; from migrator import quick, driver; driver.core(); driver.complete(); from migrator import fresh; "
+    )
+    done = copy.python("-c", names + "print(sorted(sys.modules))")
+    loaded = set(eval(done.stdout))  # noqa: S307 - a list of names, printed just now
+    assert {name for name in loaded if name.startswith("migrator.")} == {f"migrator.{name}" for name in FIRST}
+    assert not loaded & TOO_DEAR
 
 
 def test_it_leaves_what_the_whole_way_leaves(copy, server, execute):

@@ -77,6 +77,14 @@ def test_what_another_tool_wants_done_at_the_end_is_done(copy):  # noqa: F811 - 
     assert copy.run("upgrade")[:2] == (0, DONE.format(HEAD) + "at the end\n")
 
 
+def test_what_a_pool_of_threads_has_to_do_at_the_end_is_done(copy):  # noqa: F811 - a fixture
+    (copy.top / "sitecustomize.py").write_text(
+        "import concurrent.futures as c, time\n"
+        "c.ThreadPoolExecutor().submit(lambda: (time.sleep(1), print('at the end', flush=True)))\n"
+    )
+    assert copy.run("upgrade")[:2] == (0, DONE.format(HEAD) + "at the end\n")
+
+
 def _started(made, *words):
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(made.top), "MIGRATOR_DATABASE_URL": made.url}
     line = ["sh", "-c", " ".join(words)]
