@@ -168,9 +168,8 @@ def _rebuilt(before: Catalog, after: Catalog, moved: set[int], empty: set[str]) 
     """Yield the indexes with another file: of a table that has one, or made again under their names."""
     files = {before.indexes[oid].name: row[3] for oid, row in before.relations.items() if oid in before.indexes}
     for oid, item in after.indexes.items():
-        file = after.relations[oid][3]
-        renewed = oid not in before.indexes and files.get(item.name, file) != file
-        if item.table not in empty if oid in moved else renewed:
+        again = oid not in before.indexes and item.name in files  # one that is new has no other file to be compared
+        if item.table not in empty if oid in moved else again and files[item.name] != after.relations[oid][3]:
             yield item
 
 
