@@ -27,7 +27,7 @@ from migrator.apply import Applied, Applier
 from migrator.backfill import during
 from migrator.errors import Refused
 from migrator.guard import Deferred, Guard, record_deferral
-from migrator.report import step_line
+from migrator.report import counted, step_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +175,9 @@ class Job:
         missing = plan.check_seals(applied, entries, accepted)
         ledger.adopt(control, self.means.run, missing)
         if missing and not entries:
-            self.means.tell(f"adopted    {len(missing)} revisions that were applied before there was a ledger")
+            was = "was" if len(missing) == 1 else "were"
+            told = f"{counted(len(missing), 'revision')} that {was} applied before there was a ledger"
+            self.means.tell(f"adopted    {told}")
         self.outcome.adopted = len(missing)
 
     def finish(self, *, deferred_only: bool = False) -> None:

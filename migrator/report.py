@@ -80,3 +80,8 @@ def silence_closed_streams() -> None:
         except (BrokenPipeError, ValueError, OSError):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def counted(count: int, word: str) -> str:
+    """Return '1 error', '2 errors'."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

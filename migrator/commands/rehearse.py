@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from migrator.errors import EXIT_DONE, Refused, Usage
 from migrator.rehearsal import ground, rehearse
 from migrator.rehearsal.formats import markdown, text
+from migrator.report import counted
 from migrator.settings import duration_ms
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def verdict(rehearsal: Rehearsal) -> str:
         return f"done: nothing to rehearse ({rehearsal.how}); --from base rehearses all"
     return (
         f"done: {len(rehearsal.revisions)} rehearsed ({rehearsal.how}) on PostgreSQL {rehearsal.server} in "
-        f"{rehearsal.took_s:.1f} s; 0 errors, {len(rehearsal.warnings)} warnings"
+        f"{rehearsal.took_s:.1f} s; 0 errors, {counted(len(rehearsal.warnings), 'warning')}"
     )
 
 

@@ -12,7 +12,7 @@ from alembic import command
 
 from migrator import connect, environment, manifest, models_copy, plan, run, shadow
 from migrator.errors import EXIT_DONE, Refused, Usage
-from migrator.report import Report
+from migrator.report import Report, counted
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -126,7 +126,7 @@ def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
     for line in text.lines(rehearsal, statements=False):
         report.line(line)
     report.line(
-        f"rehearsal  {len(rehearsal.errors)} errors, {len(rehearsal.warnings)} warnings; "
+        f"rehearsal  {counted(len(rehearsal.errors), 'error')}, {counted(len(rehearsal.warnings), 'warning')}; "
         f"it took {rehearsal.took_s:.1f} s"
     )
     return len(rehearsal.errors)
@@ -137,7 +137,7 @@ def _tell(report: Report, paths: list[Path], errors: int) -> int:
         return report.finish(
             EXIT_DONE, "nothing", "done: the migrations already lead to the models; nothing was written"
         )
-    found = f"; the rehearsal found {errors} errors in them" if errors else ""
+    found = f"; the rehearsal found {counted(errors, 'error')} in them" if errors else ""
     return report.finish(
         EXIT_DONE,
         "done",

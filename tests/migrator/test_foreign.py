@@ -118,7 +118,7 @@ def test_a_database_that_alembic_managed_before_is_adopted(foreign, run, db):
     command.upgrade(config, "a1")
     done = run("upgrade", project=foreign)
     assert done.code == 0, done.text
-    assert "adopted    1 revisions that were applied before there was a ledger" in done.out
+    assert "adopted    1 revision that was applied before there was a ledger" in done.out
     assert db.steps() == [("a1", "adopt", "finished"), ("b2", "up", "finished")]
     assert applied(db) == ["b2"]
     foreign.sql("c3", "SELECT 1")

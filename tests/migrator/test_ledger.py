@@ -91,7 +91,7 @@ def test_a_database_that_alembic_managed_in_public_is_adopted_where_it_is(projec
             "CREATE TABLE t (id int)")  # fmt: skip
     done = run("upgrade", project=project)
     assert done.code == 0, done.text
-    assert "adopted    1 revisions that were applied before there was a ledger" in done.out
+    assert "adopted    1 revision that was applied before there was a ledger" in done.out
     assert db.rows("SELECT version_num FROM alembic_version") == [("b2",)]
     assert db.columns("migrator.alembic_version") == []
     assert db.steps() == [("a1", "adopt", "finished"), ("b2", "up", "finished")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrator.rehearsal.formats.place import relative
+from migrator.report import counted
 from migrator.statements import shortened
 
 if TYPE_CHECKING:
@@ -53,12 +54,8 @@ def headline(rehearsal: Rehearsal) -> str:
     """Return the verdict in a few words."""
     errors, warnings = len(rehearsal.errors), len(rehearsal.warnings)
     if not errors and not warnings:
-        return f"nothing found in {_plural(len(rehearsal.revisions), 'revision')}"
-    return f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}"
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
+        return f"nothing found in {counted(len(rehearsal.revisions), 'revision')}"
+    return f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
 
 
 def _rows(rehearsal: Rehearsal) -> str:
