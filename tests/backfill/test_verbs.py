@@ -6,9 +6,11 @@ import pty
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
+from migrator.commands import backfill
 from tests.migrator.rig import ROOT, until
 
 SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.01)"}, where="handle IS NULL")"""
@@ -116,3 +118,20 @@ def test_a_person_at_a_terminal_sees_a_bar_that_is_gone_at_the_end(slow, db):
     assert bars, seen
     assert {len(bar.partition(b"]")[0]) for bar in bars} == {25}
     assert seen.endswith(b"\r\x1b[K"), seen
+
+
+def test_a_connection_that_is_lost_is_made_again_after_a_pause(people, run, db, undone):
+    project = people(0)
+    assert run("upgrade", project=project).code == 0
+    undone(undo="INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 50) AS n")
+    db.rows(
+        "CREATE SEQUENCE tries; CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF nextval('tries') <= 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$; "
+        "CREATE TRIGGER cut BEFORE UPDATE ON people FOR EACH STATEMENT EXECUTE FUNCTION cut()"
+    )
+    before = time.monotonic()
+    done = run("backfill", project=project)
+    assert done.code == 0, done.text
+    assert time.monotonic() - before >= 2 * backfill.WAIT_S
+    assert done.out.count("waiting    ") == 2
+    assert db.one("SELECT count(handle) FROM people") == 50
