@@ -40,7 +40,7 @@ _VERSION_TABLE = (
 _AT_HEAD = f"{_VERSION_TABLE}; UPDATE migrator.run SET found = %(found)s WHERE id = %(run)s"  # noqa: S608 - our own text
 # The log keeps the order of commits: the release's row and the run's end wait for the disk, and so do all before them.
 _NO_FLUSH = "SET synchronous_commit = off"
-_AS_AT_START = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
+_AS_AT_START = f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {_NO_FLUSH}"
 
 _OTHERWISE = -1  # no exit code
 
@@ -123,7 +123,6 @@ def _load(means: Means, known: Manifest, found: Checkpoint) -> None:
         control.rows(_AT_HEAD, {"heads": list(found.heads), "found": _serving().NOTHING, "run": means.run})
     control.rows(_AS_AT_START)
     control.bound(means.settings)
-    control.rows(_NO_FLUSH)
     means.tell(load.line(found, time.monotonic() - begun))
 
 

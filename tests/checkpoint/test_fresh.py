@@ -15,7 +15,7 @@ import pytest
 from migrator import fresh
 from migrator.checkpoint import file
 from tests.migrator.rig import until
-from tests.migrator.test_quick import HEAD, Copy
+from tests.migrator.test_quick import DONE, HEAD, Copy
 from tests.torture import state
 
 LOADED = "loaded     checkpoint of 8 revisions"
@@ -198,6 +198,39 @@ def test_killed_in_the_middle_nothing_happened(copy, halted, execute):
     halted.send_signal(signal.SIGKILL)
     halted.communicate()
     assert goes_on(copy, execute) == ["interrupted", "done"]
+
+
+CUT_OFF = """
+import os, signal, sys
+from migrator import connect, quick
+at, seen, rows = int(sys.argv[1]), 0, connect.Control.rows
+def counted(*words):
+    global seen
+    there = rows(*words)
+    seen += 1
+    if seen == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return there
+connect.Control.rows = counted
+sys.exit(quick.main(["upgrade"]))
+"""
+LEDGER_MADE, AT_HEAD, LOAD_DONE, VERIFIED, ALL = 11, 15, 16, 23, 27
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        pytest.param(at, marks=() if at in (LEDGER_MADE, AT_HEAD, LOAD_DONE, VERIFIED) else pytest.mark.nightly)
+        for at in range(1, ALL + 1)
+    ],
+)
+def test_cut_off_after_any_statement_the_next_run_ends_it(copy, execute, at):
+    done = copy.python("-c", CUT_OFF, str(at))
+    assert done.returncode == (-signal.SIGKILL if at < ALL else 0), done.stderr
+    until(lambda: not execute(f"SELECT 1 {OF_IT}"), "the server to notice")
+    assert copy.run("upgrade")[0] == 0
+    assert execute("SELECT count(*), count(DISTINCT revision), min(state) FROM migrator.step") == [(8, 8, "finished")]
+    assert copy.upgrade() == (True, 0, DONE.format(HEAD))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
