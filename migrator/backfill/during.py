@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migrator import environment
-from migrator.backfill import declare, needs, progress, store
+from migrator.backfill import declare, needs, progress, store, target
 from migrator.backfill.worker import Worker
 from migrator.clock import Deadline
 from migrator.errors import Busy
@@ -55,7 +55,7 @@ class Backfills:
         """Finish what the step needs finished, where there is time; else raise Deferred with the reason."""
         unfinished = [item for item in self._every() if item.unfinished]
         with environment.aside():
-            needed = needs.of(self._project, step, unfinished)
+            needed = needs.of(self._project, step, unfinished, self._parts)
         for item in needed:
             self._try(item)
             now = store.one(self._means.control, item.name)
@@ -84,6 +84,9 @@ class Backfills:
 
     def _every(self) -> list[Backfill]:
         return store.every(self._means.control) if self._any else []
+
+    def _parts(self, item: Backfill) -> set[str]:
+        return target.parts(self._means.control.rows, item.namespace, item.relation)
 
     def record(self, connection: Any, step: Step) -> None:
         """Write, in the step's transaction, what it declared or took back, where the ledger has backfills."""

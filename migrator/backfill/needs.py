@@ -14,6 +14,8 @@ from migrator import render
 from migrator.backfill.declare import NEEDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrator.backfill.store import Backfill
     from migrator.environment import Project
     from migrator.plan import Step
@@ -26,8 +28,10 @@ _HARMLESS_PARTS = {
 _NAMED = re.compile(rf"^{re.escape(NEEDS)}(.+)$", re.MULTILINE)
 
 
-def of(project: Project, step: Step, unfinished: list[Backfill]) -> list[Backfill]:
-    """Return which of some unfinished backfills a step needs finished before it runs."""
+def of(
+    project: Project, step: Step, unfinished: list[Backfill], fills: Callable[[Backfill], set[str]]
+) -> list[Backfill]:
+    """Return which of some unfinished backfills a step needs finished before it runs; `fills` tells their tables."""
     if not unfinished or step.direction != "up":
         return []
     sql = render.step(project, step).sql
@@ -35,7 +39,7 @@ def of(project: Project, step: Step, unfinished: list[Backfill]) -> list[Backfil
         return unfinished
     named = {name.strip() for name in _NAMED.findall(sql)}
     minded = _tables_minded(sql)
-    return [item for item in unfinished if item.name in named or minded is None or item.relation in minded]
+    return [item for item in unfinished if item.name in named or minded is None or fills(item) & minded]
 
 
 def _tables_minded(sql: str) -> set[str] | None:

@@ -99,6 +99,11 @@ def check(connection: Any, namespace: str, relation: str, columns: tuple[str, ..
             )
 
 
+def parts(ask: Rows, namespace: str, relation: str) -> set[str]:
+    """Return the names of a table, its partitions and its children."""
+    return {relation, *(row[2] for row in ask(_HOLDERS, {"namespace": namespace, "relation": relation}))}
+
+
 def holders(ask: Rows, namespace: str, relation: str) -> tuple[Holder, ...]:
     """Return the tables that hold a table's rows; raise Refused where one has no key to walk by."""
     made = []

@@ -57,6 +57,20 @@ def test_a_revision_that_an_unfinished_backfill_means_nothing_to_is_not_held_bac
     assert ([item["revision"] for item in done.json["applied"]], done.json["deferred"]) == (["c3", "d4"], ["e5"])
 
 
+def test_a_revision_that_names_a_partition_alone_needs_the_backfill_of_the_table(people, run, db, undone):
+    table = [
+        "CREATE TABLE people (id bigint PRIMARY KEY, name text, handle text) PARTITION BY RANGE (id)",
+        "CREATE TABLE early PARTITION OF people FOR VALUES FROM (1) TO (9000)",
+        "INSERT INTO people SELECT n, 'Name ' || n FROM generate_series(1, {rows}) AS n",
+    ]
+    project = people(500, table=table)
+    assert run("upgrade", project=project).code == 0
+    undone("paused")
+    project.sql("c3", "ALTER TABLE early ALTER COLUMN handle SET NOT NULL")
+    done = run("upgrade", "--json", project=project, **ALONE)
+    assert (done.json["deferred"], done.json["waits_for_backfill"]) == (["c3"], "people_handle"), done.text
+
+
 def test_a_revision_can_say_that_it_needs_a_backfill_of_another_table(people, run, undone):
     project = people(500)
     assert run("upgrade", project=project).code == 0
