@@ -16,6 +16,7 @@ import pytest
 
 from migrator import embedded
 from tests.migrator.rig import Running, until
+from tests.ports import free_port
 
 WORKERS, SECONDS = 3, 90
 KINDS = ("worker", "backend", "server")
@@ -44,7 +45,8 @@ class Mortal:
         self.top = Path(tempfile.mkdtemp(prefix="mortal-postgres-"))
         self.top.chmod(0o711)
         self.password = secrets.token_urlsafe(12)
-        self.running = self._start(None)
+        # Not one that the system gives to whoever connects: those who knock while it is away would take it.
+        self.running = self._start(free_port())
         self.url = self.running.url()
 
     def _start(self, port):

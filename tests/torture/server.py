@@ -18,6 +18,7 @@ import psycopg2
 
 from migrator import embedded, leash
 from tests.conftest import memory
+from tests.ports import free_port
 
 # Commits have to be with the system when the server is killed; a machine that loses power is not what is tried here.
 SETTINGS = {
@@ -52,7 +53,9 @@ class Server:
         self.rows(f"ALTER ROLE {embedded.SUPERUSER} PASSWORD '{_verifier(self._password)}'")
 
     def _start(self):
-        self.running = embedded.start(self._top / "data", password=self._password, port=self.port, settings=SETTINGS)
+        # Not one that the system gives to whoever connects: those who knock while it is away would take it.
+        port = self.port or free_port()
+        self.running = embedded.start(self._top / "data", password=self._password, port=port, settings=SETTINGS)
         assert self.port in (None, self.running.port)
         self.port = self.running.port
         self._leash.enter_context(leash.on(self.running.process.pid, signal.SIGINT, self._top))
