@@ -17,7 +17,9 @@ from tests.torture.faults import FAULTS
 from tests.torture.proxy import AFTER, CONNECT
 
 _SESSION = re.compile(
-    r"(SELECT|WITH|SHOW|SET|RESET|BEGIN|PREPARE|DEALLOCATE|EXECUTE)\b|ROLLBACK$|DISCARD ALL$", re.IGNORECASE
+    r"(SELECT|WITH|SHOW|SET|RESET|BEGIN|PREPARE|DEALLOCATE|EXECUTE|EXPLAIN( \(FORMAT JSON\))? SELECT)\b"
+    r"|ROLLBACK$|DISCARD ALL$",
+    re.IGNORECASE,
 )
 # What makes a change of what begins like a question.
 _CHANGE = re.compile(

@@ -56,19 +56,22 @@ _BESIDE = {
 }
 _PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
 _RIGHTS = f"SELECT rights = {notes.RIGHTS.format(path=_PATH)} FROM migrator.state"
-_ROWS = "SELECT (to_jsonb(one_row) - '{duration_ms,waited_ms,rights}'::text[])::text FROM "
+_ROWS = "SELECT (to_jsonb(one_row) - '{duration_ms,waited_ms,rights,pid}'::text[])::text FROM "
 _SUM = "SELECT count(*), md5(string_agg(one::text, ' ' ORDER BY one::text)), min(one::text) FROM {} one"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r'"([0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]*)"')
 
 
 def whole(connection, database, since, *ports):
     """Return a digest of all that a run can meet in a database: each row of each table, the ledger's too.
 
-    Times after `since` are all alike, and so are the database's own name and ports, and how long a step took.
+    Times after `since` are all alike, and so are the database's own name and ports, the names that its sessions, all
+    of them gone, gave themselves, and how long a step took.
     """
     lines = _texts(connection, _CATALOG | _BESIDE)
     tables = [table for (table,) in rows(connection, _KEPT)]
-    lines += sorted(_texts(connection, {table: f"{_ROWS}{table} one_row" for table in tables}))
+    found = sorted(_texts(connection, {table: f"{_ROWS}{table} one_row" for table in tables}))
+    lines += [_UUID.sub("its own", line) if line.startswith("migrator.backfill_worker") else line for line in found]
     if "migrator.state" in tables:  # a sum over numbers that each database has of its own
         role = f"(SELECT coalesce(max(rolname), 'app') FROM pg_roles WHERE rolname = 'app_{database}')"
         found = rows(connection, f"SET ROLE migrator; {_RIGHTS.replace('%(role)s', role)}")

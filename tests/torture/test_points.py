@@ -18,13 +18,14 @@ READING = [
     "SET ROLE NONE; RESET ALL; SELECT set_config('role', 'none', false)", "WITH a AS (SELECT 1) SELECT * FROM a",
     "PREPARE asks (int) AS SELECT $1", "SET LOCAL plan_cache_mode = force_generic_plan; EXECUTE asks (1)",
     "PREPARE writes (int) AS WITH gone AS (DELETE FROM t WHERE id = $1) INSERT INTO u VALUES ($1)",
-    "SELECT 'GRANT SELECT, INSERT; CREATE TABLE t'",
+    "SELECT 'GRANT SELECT, INSERT; CREATE TABLE t'", "EXPLAIN (FORMAT JSON) SELECT 1 FROM t",
 ]  # fmt: skip
 CHANGING = [
     CONNECT, "COMMIT", "CREATE TABLE t ()", "VACUUM t", "DO $$ BEGIN END $$", "SELECT 1; DROP TABLE t",
     "SET LOCAL plan_cache_mode = force_generic_plan; EXECUTE writes (1)", "EXECUTE nobody_knows (1)",
     "WITH gone AS (DELETE FROM t RETURNING 1) SELECT * FROM gone", "SELECT pg_try_advisory_lock(1)",
     "SELECT pg_advisory_unlock(1)", "SELECT nextval('s')", "SELECT 1 INTO t", "BEGIN; UPDATE t SET n = 1; COMMIT",
+    "EXPLAIN ANALYZE SELECT 1", "EXPLAIN (ANALYZE) DELETE FROM t",
 ]  # fmt: skip
 # A process of the pool, and its parent, which is killed; what they print ends when the last of them does.
 ORPHAN = """
