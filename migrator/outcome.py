@@ -41,12 +41,10 @@ class Outcome:
 
 
 def _objection(item: Objection) -> dict[str, Any]:
-    import dataclasses  # noqa: PLC0415 - as above
-
     release = item.release
     return {
         "release": release.digest, "commit": release.commit, "instances": release.instances, "since": release.since,
-        "last_seen": release.last_seen, "needs": [dataclasses.asdict(need) for need in item.needs],
+        "last_seen": release.last_seen, "needs": [need._asdict() for need in item.needs],
     }  # fmt: skip
 
 

@@ -6,8 +6,7 @@ recorded within that time and has not reported yet counts too: its rollout is un
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator import prepared
 from migrator.contract import Contract, ContractError
@@ -42,8 +41,7 @@ _PREPARED = prepared.Statement(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """One release the ledger knows, or that an instance reported; `contract` is None where nobody recorded it."""
 
     digest: str

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # SQLAlchemy hands the driver's placeholders over; the grammar knows only $1.
 _PLACEHOLDER = re.compile(r"%\((?:[^)]+)\)s|%s")
@@ -34,8 +33,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """What one text sent to the server is: `patient` ones do not block clients while they wait or work."""
 
     sql: str

@@ -6,10 +6,9 @@ It runs in the migrating transaction, after each revision, so it is made to cost
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator import prepared
 from migrator.catalog import query
@@ -34,8 +33,7 @@ HAS_DEFAULT, HAS_DEFAULT_OR_GENERATED = 2, 18  # an expression that generates is
 Rows = dict[str, dict[int, list[Any]]]
 
 
-@dataclass(frozen=True)
-class Meant:
+class Meant(NamedTuple):
     """Which relation each name means now, where views take their columns from, and the oid of the app's role."""
 
     names: Mapping[Name, int]
@@ -49,8 +47,7 @@ class Meant:
         return {*self.names.values(), *beneath}
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """What was read of relations, by oid, and of types."""
 
     found: Mapping[int, Found]
@@ -185,12 +182,12 @@ def _found(oid: int, rows: Rows, types: _Types, origins: dict[int, set[tuple[int
         for name, number, _, flags, type_, modifier in sorted(rows["column"].get(oid, ()), key=itemgetter(1))
     }
     for _, number, *_ in rows["null default"].get(oid, ()):
-        columns[number] = replace(columns[number], has_default=False, null_default=True)
+        columns[number] = columns[number]._replace(has_default=False, null_default=True)
     for name, number, *_ in rows["closed sequence"].get(oid, ()):
-        columns[number] = replace(columns[number], closed_sequence=name)
+        columns[number] = columns[number]._replace(closed_sequence=name)
     for _, number, *_ in rows["shut column"].get(oid, ()):
         if number in columns:  # a foreign table's dropped column still has its number
-            columns[number] = replace(columns[number], updatable=False)
+            columns[number] = columns[number]._replace(updatable=False)
     limits = tuple(
         _constraint(kind, row[0], row[2], columns)
         for kind in LIMITS
@@ -200,7 +197,7 @@ def _found(oid: int, rows: Rows, types: _Types, origins: dict[int, set[tuple[int
     # `CHECK (c IS NOT NULL)`, the first step of tightening without a scan, refuses NULL as NOT NULL does.
     checked = {one.columns[0] for one in limits if one.kind == "NOT NULL"}
     if checked:
-        columns = {n: replace(one, not_null=True) if one.name in checked else one for n, one in columns.items()}
+        columns = {n: one._replace(not_null=True) if one.name in checked else one for n, one in columns.items()}
     if "check_option" in options:
         limits += (Constraint("CHECK OPTION", options["check_option"], (), options["check_option"]),)
     relation = _relation(oid, rows, tuple(columns.values()), limits)

@@ -7,8 +7,7 @@ all is read again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator import prepared
 from migrator.catalog import query, reading, stamps
@@ -32,8 +31,7 @@ WHERE d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_attrdef'::regclass
   AND d.refobjid = ANY(%(oids)s::oid[])"""
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A snapshot, and what it takes to tell later what is still true of it; `stamps` is None on old servers."""
 
     catalog: Catalog
@@ -71,7 +69,7 @@ def refresh(connection: Connection, known: Known) -> Known:
         parts = reading.about(connection, meant.oids, meant, {})
     else:
         parts = _parts(connection, known, meant, now)
-    return replace(known, catalog=reading.shown(meant, parts, known.app_role), meant=meant, parts=parts, stamps=now)
+    return known._replace(catalog=reading.shown(meant, parts, known.app_role), meant=meant, parts=parts, stamps=now)
 
 
 def _prepare(connection: Connection, names: tuple[Name, ...] | None) -> None:
@@ -87,10 +85,10 @@ def _parts(connection: Connection, known: Known, meant: Meant, now: Stamps) -> P
     kept_oids = meant.oids - stale
     kept = {oid: found for oid, found in before.found.items() if oid in kept_oids}
     if not stale:
-        return replace(before, found=kept)
+        return before._replace(found=kept)
     content = query.prepared_content(_version(connection)) if len(stale) <= FEW else None
     again = reading.about(connection, stale, meant, before.spelled, content)
-    return replace(again, found={**kept, **again.found})
+    return again._replace(found={**kept, **again.found})
 
 
 def _stale(connection: Connection, known: Known, meant: Meant, now: Stamps) -> set[int]:

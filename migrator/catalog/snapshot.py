@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,8 +11,7 @@ Name = tuple[str | None, str]
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
-@dataclass(frozen=True, slots=True)
-class NamedType:
+class NamedType(NamedTuple):
     """An enum or a domain; `checks` counts a domain's CHECK constraints."""
 
     schema: str
@@ -26,8 +24,7 @@ class NamedType:
     checks: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column as the schema offers it; `identity` is "", "always" or "by default".
 
     A `hidden` one is a required column of the table beneath a view, which the view does not show.
@@ -56,8 +53,7 @@ class Column:
         return self.updatable and not self.generated and self.identity != "always"
 
 
-@dataclass(frozen=True, slots=True)
-class Constraint:
+class Constraint(NamedTuple):
     """A unique index, CHECK, EXCLUDE, foreign key, trigger or rule; `definition` tells two of one name apart."""
 
     kind: str
@@ -66,8 +62,7 @@ class Constraint:
     definition: str
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """A row level security policy that counts for the role; `condition` is "" for `true`."""
 
     name: str
@@ -76,8 +71,7 @@ class Policy:
     condition: str
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(NamedTuple):
     """A table, view or sequence; `missing_rights` maps a verb to the columns it is refused on."""
 
     schema: str
@@ -96,8 +90,7 @@ class Relation:
     unproven: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(NamedTuple):
     """What the schema offers under the names asked for; `role` is whose rights were looked at."""
 
     relations: Mapping[Name, Relation]

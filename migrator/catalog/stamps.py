@@ -8,8 +8,7 @@ writes in place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator import prepared
 
@@ -84,8 +83,7 @@ for _name, _part in (
 PREPARED = prepared.Statement("lockstep_stamps", ("oid[]", "int[]"), _TEXT)
 
 
-@dataclass(frozen=True)
-class Stamps:
+class Stamps(NamedTuple):
     """The stamps as they are; `spelled` are the types that were asked for, by oid and modifier."""
 
     ground: int

@@ -7,8 +7,7 @@ shown with the defaults and NOT NULLs of the columns they come from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from migrator.catalog.snapshot import Column, Relation
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 Origins = Mapping[int, set[tuple[int, int]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One relation as the catalog has it, its columns by number."""
 
     relation: Relation
@@ -35,7 +33,7 @@ def seen_through(one: Found, found: Mapping[int, Found]) -> Relation:
     bases = {oid for pairs in one.origins.values() for oid, _ in pairs if oid}
     base = found.get(bases.pop()) if len(bases) == 1 else None
     if base is None or any(len(pairs) != 1 for pairs in one.origins.values()):
-        return replace(relation, unproven="a view whose columns cannot be followed to one table")
+        return relation._replace(unproven="a view whose columns cannot be followed to one table")
     beneath = seen_through(base, found)
     # What a view beneath hides comes last in its columns, and has no number here.
     below = dict(zip(base.columns, beneath.columns, strict=False))
@@ -57,13 +55,12 @@ def _joined(view: Relation, beneath: Relation, pairs: list[tuple[Column, Column 
     names = _names(pairs)
     # A required column that the view hides is one the release does not know: it is shown as one.
     hidden = tuple(
-        replace(one, updatable=False, hidden=True) for one in beneath.columns if one.required and one.name not in names
+        one._replace(updatable=False, hidden=True) for one in beneath.columns if one.required and one.name not in names
     )
     limits = tuple(
-        replace(one, columns=tuple(names.get(column, column) for column in one.columns)) for one in beneath.constraints
+        one._replace(columns=tuple(names.get(column, column) for column in one.columns)) for one in beneath.constraints
     )
-    return replace(
-        view,
+    return view._replace(
         columns=tuple(_over(column, below) for column, below in pairs) + hidden,
         constraints=view.constraints + limits,
         unproven=beneath.unproven,
@@ -77,8 +74,7 @@ def _invoked(view: Relation, beneath: Relation, names: Mapping[str, str]) -> Rel
     missing = tuple(
         (verb, tuple(names[one] for one in columns if one in names)) for verb, columns in beneath.missing_rights
     )
-    return replace(
-        view,
+    return view._replace(
         missing_rights=view.missing_rights + missing,
         row_security=beneath.row_security,
         policies=beneath.policies,
@@ -93,11 +89,10 @@ def _over(column: Column, below: Column | None) -> Column:
     own = column.has_default or column.null_default
     if own and (below.generated or below.identity == "always"):
         # The view's own default is a value, and the column beneath takes none: no INSERT without it works.
-        return replace(column, not_null=True, has_default=False, updatable=False)
+        return column._replace(not_null=True, has_default=False, updatable=False)
     if column.null_default:  # the view's NULL, instead of what the column beneath would be filled with
-        return replace(column, not_null=below.not_null or bool(below.identity))
-    return replace(
-        column,
+        return column._replace(not_null=below.not_null or bool(below.identity))
+    return column._replace(
         not_null=below.not_null,
         has_default=column.has_default or below.has_default,
         identity=below.identity,

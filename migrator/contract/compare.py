@@ -6,7 +6,6 @@ when it is new; what the release has lived with so far is none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from migrator import catalog as offered
@@ -24,12 +23,13 @@ _LIMITS = {"UNIQUE", "UNIQUE NULLS NOT DISTINCT", "CHECK", "EXCLUDE", "FOREIGN K
 _PASSED_BY_NULL = {"UNIQUE", "EXCLUDE", "FOREIGN KEY"}
 
 
-@dataclass
 class Untouched:
     """What was found of tables whose relation no step has touched since: nearly all, from one step to the next."""
 
-    ground: tuple[Any, ...] = ()
-    found: dict[int, tuple[Table, Relation, tuple[Need, ...]]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        """Begin with nothing found."""
+        self.ground: tuple[Any, ...] = ()
+        self.found: dict[int, tuple[Table, Relation, tuple[Need, ...]]] = {}
 
     def of(self, table: Table, catalog: Catalog, since: Catalog) -> tuple[Need, ...]:
         """Return the table's broken needs, from what is known where it has the same relation as before."""

@@ -7,8 +7,7 @@ number. A reader refuses a newer format: guessing at a need it does not know cou
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.errors import Refused, Usage
 
@@ -26,8 +25,7 @@ class ModelsError(Usage):
     """The models file cannot be loaded alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column as the release knows it; `type` is PostgreSQL's own text (`format_type`).
 
     `labels` are those of a native enum. `underlying` is what a domain is over.
@@ -42,8 +40,7 @@ class Column:
     underlying: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """One table the release reads and writes; schema None is the connection's default one."""
 
     schema: str | None
@@ -51,8 +48,7 @@ class Table:
     columns: tuple[Column, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contract:
+class Contract(NamedTuple):
     """All a release needs; `sequences` are the ones it names itself in `nextval()`."""
 
     tables: tuple[Table, ...]
@@ -87,8 +83,7 @@ class Contract:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """One broken need, or a warning: what the release needs, what it is offered, the safe way."""
 
     rule: str
@@ -126,7 +121,7 @@ def _contract(body: Mapping[str, Any]) -> Contract:
 
 def _columns(table: Table) -> Iterator[dict[str, Any]]:
     for column in sorted(table.columns, key=lambda one: one.name):
-        yield {key: value for key, value in asdict(column).items() if value is not None}
+        yield {key: value for key, value in column._asdict().items() if value is not None}
 
 
 def _table(entry: Mapping[str, Any]) -> Table:

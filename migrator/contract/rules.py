@@ -6,15 +6,14 @@ queries and data; with `--strict` it counts as an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from migrator.contract.needs import Need
 
 ERROR, WARNING = "error", "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One way to break a release; `cure` is the safe way, in one line."""
 
     severity: str

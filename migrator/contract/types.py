@@ -7,8 +7,7 @@ the type of the model (`p0::VARCHAR(20)`) and leaves the rest to assignment cast
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +27,7 @@ Arguments = tuple[int, ...]
 _REAL_UP_TO_BITS = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """A type taken apart: `numeric`, (10, 2), dimensions."""
 
     name: str

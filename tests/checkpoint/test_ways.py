@@ -1,6 +1,7 @@
 """With and without a manifest, with and without a checkpoint: a sample of what is promised holds all four ways.
 
-Both only save time; each test here is of behaviour, and knows of them no more than that a load says so.
+Both only save time; each test here is of behaviour, and knows of them no more than that a load says so. At a database
+that is at head already a checkpoint is not looked at, so there it is tried with the manifest only.
 """
 
 from __future__ import annotations
@@ -70,12 +71,13 @@ def heads(server, image, tmp_path_factory):
         yield {True: make_url(loaded).database, False: make_url(replayed).database}
 
 
-@pytest.fixture
-def standing(way, server, heads):
+@pytest.fixture(params=("neither", "manifest", "both"))
+def standing(request, tmp_path, image, server, heads):
     """The same on a database at head, made as that way makes one; a clone has not kept its rights on itself."""
     rights = stated.RIGHTS.format(path="current_setting('search_path')") % {"role": "'app'"}
-    with server.database(heads[way.has_checkpoint]) as url:
-        way.url = url
+    _, has_checkpoint = WAYS[request.param]
+    with server.database(heads[has_checkpoint]) as url:
+        way = Way(tmp_path, url, image.top, request.param)
         execute(way, f"UPDATE migrator.state SET rights = {rights}")
         yield way
 
