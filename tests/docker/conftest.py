@@ -206,7 +206,7 @@ class Stack:
         self.said.append(done.stdout + done.stderr)
         return self.said[-1]
 
-    def until_healthy(self, service, seconds=60):
+    def until_healthy(self, service, seconds=120):
         """Wait until the service's own health check holds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
