@@ -93,7 +93,7 @@ def dump(connection, role):
 def _texts(connection, questions):
     """Return every row of each question as a text; asked at once, since asking is most of what it takes."""
     asked = (f"SELECT '{name}: ' || one_row::text FROM ({sql}) one_row" for name, sql in questions.items())
-    return [row[0] for row in rows(connection, " UNION ALL ".join(asked))]
+    return [row[0] for row in rows(connection, " UNION ALL ".join(asked))] if questions else []
 
 
 def applied(connection):

@@ -68,6 +68,10 @@ def test_what_no_run_asks_for_is_alike(worker):
     assert len({left(worker, statement) for statement in ALIKE}) == 1
 
 
+def test_a_database_without_a_table_is_a_state_too(worker):
+    assert left(worker, "SELECT 1", "first run") != left(worker, "CREATE TABLE t ()", "first run")
+
+
 def test_rights_that_moved_since_a_run_noted_them_are_not_alike(worker):
     change = "UPDATE migrator.state SET rights = rights + 1"
     assert left(worker, "SELECT 1", "nothing to do") != left(worker, change, "nothing to do")
