@@ -348,7 +348,7 @@ def test_8_a_job_that_does_not_start_in_time_ends_the_deploy_at_its_own_deadline
 def test_9_a_lock_in_the_way_ends_the_job_before_the_deploy_and_both_say_who_held_it(serving):
     import psycopg2  # noqa: PLC0415
 
-    serving.app.env["PREDEPLOY_DEADLINE"] = "20s"
+    serving.app.env["PREDEPLOY_DEADLINE"] = "24s"
     blocker = psycopg2.connect(serving.owner_url, application_name="a report")
     try:
         with blocker.cursor() as cursor:
