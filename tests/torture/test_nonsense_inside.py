@@ -127,8 +127,8 @@ def test_a_manifest_of_any_content_is_not_believed(tmp_path):
     listing, _ = manifest._listed(str(top))
     header = manifest.head_of(99999999999, ["x"], seals="y", models="z", ledger=1)
     digests = [manifest._digest(str(top / line.split("\t")[0])) for line in listing]
-    good = "\n\n".join((header, "\n".join(listing), "\n".join(digests), "{}"))
-    other = "\n\n".join((header, "\n".join(listing[1:]), "\n".join(digests[1:]), "{}"))
+    good = "\n\n".join((header, "\n".join(listing), "\n".join(digests), "{}", "[]"))
+    other = "\n\n".join((header, "\n".join(listing[1:]), "\n".join(digests[1:]), "{}", "[]"))
     path.write_text(good)
     assert manifest.read(str(path)).heads == ("x",)
     texts, believed = manifests(good, other), []
