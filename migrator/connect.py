@@ -198,10 +198,7 @@ def control(
     settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None],
     there: psycopg2.extensions.connection | None = None,
 ) -> Control:  # fmt: skip
-    """Return the run's control connection to a database that may be changed; raise Usage, Refused or Unreachable.
-
-    It is the one that is `there`, if one is; looked at as a new one is.
-    """
+    """Return the control connection, that which is `there` if one is, to a database that may be changed; or refuse."""
     where = address(settings.database_url, settings.url_source)
     tls.insist(where, settings)
     pooler.look_at(where)
@@ -225,12 +222,10 @@ def control(
 def _look(connection: Control, settings: Settings) -> None:
     """Refuse a server that cannot be migrated; set the session's own limits."""
     if connection.server_version < OLDEST_SERVER:
-        raise Refused(
-            f"PostgreSQL {connection.server_version // 10000} is too old", "the migrator works on 12 and newer"
-        )
-    replica, read_only = connection.row(
-        "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool"
-    )
+        version = connection.server_version // 10000
+        raise Refused(f"PostgreSQL {version} is too old", "the migrator works on 12 and newer")
+    asked = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool"
+    replica, read_only = connection.row(asked)
     if replica:
         raise Refused(f"{connection.where.shown} is a read-only replica", "give the URL of the primary")
     if read_only:
