@@ -92,6 +92,7 @@ logging.getLogger("sqlalchemy").setLevel(0)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # five verbs with every check of Python's on: minutes on a machine with much else to do
 def test_the_migrators_passwords_show_nowhere(server_that_logs, project):
     project.env_py.write_text(LOUD + project.env_py.read_text())
     project.sql("a1", "CREATE TABLE t (id int)")
