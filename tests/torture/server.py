@@ -60,9 +60,10 @@ class Server:
         self.port = self.running.port
         self._leash.enter_context(leash.on(self.running.process.pid, signal.SIGINT, self._top))
 
-    def restart_at_once(self):
-        """Stop it as `pg_ctl -m immediate` does, and start it again on its port."""
+    def restart_at_once(self, meanwhile=lambda: None):
+        """Stop it as `pg_ctl -m immediate` does, call `meanwhile`, and start it again on its port."""
         self.running.process.send_signal(signal.SIGQUIT)
+        meanwhile()
         self.running.process.wait(60)
         self._leash.close()
         self._look = None
