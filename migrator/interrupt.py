@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 1.7  # A platform and an operator expect the job to be gone within two seconds.
 CANCEL_EVERY_S = 0.1
+FORCED = f"interrupted: left by force after {GRACE_S} s; the server rolls back; safe to run again"
 
 
 class Interrupt:
@@ -71,8 +72,8 @@ class Interrupt:
                 self.cancel()
             if self._over.wait(CANCEL_EVERY_S):
                 return
-        sys.stderr.write(f"interrupted: left by force after {GRACE_S} s; the server rolls back; safe to run again\n")
-        sys.stderr.flush()
+        with contextlib.suppress(Exception):  # the process's own: a models file that is being loaded has another
+            print(FORCED, file=sys.__stderr__, flush=True)
         os._exit(128 + number)
 
 

@@ -94,6 +94,20 @@ def test_in_python_code_of_a_revision(spawn, project, db):
     assert db.lock_is_free()
 
 
+def test_in_a_models_file_whose_output_is_kept_from_the_terminal(spawn, project, db, tmp_path):
+    loading = tmp_path / "loading"
+    models = f"import pathlib, time\npathlib.Path({str(loading)!r}).touch()\ntime.sleep(60)\n"
+    (project.directory / "models.py").write_text(models)
+    project.ini.write_text(project.ini.read_text() + "models = %(here)s/models.py\n")
+    running = spawn("upgrade", project=project)
+    until(loading.exists, "the models file to be loaded")
+    done = stop(running, signal.SIGTERM)
+    assert done.code == 143
+    assert done.last.startswith("interrupted: ")
+    until(lambda: not db.migrators(), "its backends to leave")
+    assert db.lock_is_free()
+
+
 def test_twice_is_as_good_as_once(spawn, project, db):
     project.sql("a1", "SELECT pg_sleep(60)")
     running = spawn("upgrade", project=project)
