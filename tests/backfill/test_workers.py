@@ -12,7 +12,10 @@ SLOW = (
     "CREATE OR REPLACE FUNCTION handle(name text) RETURNS text LANGUAGE plpgsql AS "
     "$$ BEGIN PERFORM pg_sleep(0.01); RETURN lower(name); END $$"
 )
-QUICK = "CREATE OR REPLACE FUNCTION handle(name text) RETURNS text LANGUAGE sql AS $$ SELECT lower(name) $$"
+# In the same language: a call that is under way goes on with the new text in the language it began in.
+QUICK = (
+    "CREATE OR REPLACE FUNCTION handle(name text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN lower(name); END $$"
+)
 MORE = "INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 12000) AS n"
 
 
@@ -59,7 +62,8 @@ def test_three_workers_share_one_backfill(begun, spawn, run, db):
     )
     assert most == [(3,)]
     db.rows(QUICK)
-    assert [worker.result().code for worker in workers] == [0, 0, 0]
+    results = [worker.result() for worker in workers]
+    assert [result.code for result in results] == [0, 0, 0], results
     assert db.rows("SELECT state FROM migrator.backfill") == [("done",)]
     assert db.one("SELECT count(*) FROM people WHERE handle IS DISTINCT FROM lower(name)") == 0
     assert db.one("SELECT count(*) FROM migrator.backfill_worker") == 0
