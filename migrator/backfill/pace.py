@@ -55,5 +55,5 @@ class Pace:
             self.least = 1
 
     def missed(self) -> None:
-        """Take in that a batch met somebody's lock."""
+        """Take in that a batch met somebody's lock, or took far too long."""
         self.size = max(1, self.size // 2)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from migrator.backfill import batch
+
 PEOPLE = "CREATE TABLE people (id int PRIMARY KEY, name text, handle text)"
 SEED = "INSERT INTO people SELECT g, 'Name ' || g FROM generate_series(1, 3000) AS g"
 
@@ -99,3 +101,14 @@ def test_a_row_that_somebody_holds_is_left_for_the_end_and_nobody_waits_for_it(m
 def test_statistics_are_taken_at_the_end(made, db):
     made("lower(name)")
     assert db.one("SELECT null_frac FROM pg_stats WHERE tablename = 'people' AND attname = 'handle'") == 0
+
+
+def test_a_batch_that_was_cut_off_for_its_length_is_not_tried_at_that_size_again(people, run, db, undone, monkeypatch):
+    sleeps = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.02)"}, where="handle IS NULL")"""
+    project = people(0, sleeps)
+    assert run("upgrade", project=project).code == 0
+    undone(undo="INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 100) AS n")
+    monkeypatch.setattr(batch, "STATEMENT_MS", 1000)  # 100 rows, the first batch, need twice as long
+    assert run("backfill", project=project).code == 0
+    # The second half of the rows follows in batches that aim at 50 ms of locks.
+    assert db.one("SELECT sum(batches) FROM migrator.backfill_range WHERE kind = 'walk'") > 10
