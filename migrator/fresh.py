@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from migrator import answer, connect, exposure, holding, ledger, lock, manifest, settings
 from migrator.checkpoint import file, load
@@ -20,13 +20,11 @@ from migrator.outcome import Outcome
 from migrator.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
 
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
     from migrator.checkpoint.file import Checkpoint
-    from migrator.connect import Control
     from migrator.manifest import Manifest
     from migrator.means import Means
 
@@ -39,7 +37,7 @@ _VERSION_TABLE = (
 # What an app that never reported may need of an empty database, until a run is done: see guard.py.
 _AT_HEAD = f"{_VERSION_TABLE}; UPDATE migrator.run SET found = %(found)s WHERE id = %(run)s"  # noqa: S608 - our own text
 # The log keeps the order of commits: the release's row and the run's end wait for the disk, and so do all before them.
-_NO_FLUSH = "SET synchronous_commit = off"
+_NO_FLUSH, _FLUSH = "SET synchronous_commit = off", "SET synchronous_commit TO DEFAULT"
 _AS_AT_START = f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {_NO_FLUSH}"
 
 _OTHERWISE = -1  # no exit code
@@ -81,20 +79,21 @@ def _of_these(known: Manifest, place: str) -> Checkpoint:
 
 
 def _upgrade(means: Means, known: Manifest, found: Checkpoint, report: Report) -> int:
+    """Under the run lock: look, load, note, and record, in the order in which the whole way does it."""
     control, outcome = means.control, Outcome()
     wait = means.deadline.sooner(means.settings.lock_wait_ms)
     with lock.held(control, wait, means.interrupt, means.tell):
-        empty, *here = load.is_empty(control.rows)
-        # No ledger: so no release is known that could need anything, and nobody has reported.
-        if not empty or ledger.version(control) or load.unfit(found, *here) or exposure.watch(control, means.settings):
-            raise _OtherThanThought
+        _require_fit(means, found)
         control.rows(_NO_FLUSH)
         with holding.recorded(means, "upgrade", "migrator", outcome) as own:
-            with _flushed_after(control):
+            try:
                 _load(own, known, found)
                 outcome.heads_after, outcome.loaded = found.heads, tuple(found.seals)
                 _serving().note(own, known)
-            with _transaction(own) as connection:
+            finally:
+                if not control.raw.closed:
+                    control.rows(_FLUSH)
+            with _Transaction(own) as connection:
                 _serving().record(connection, own, known)
     at = ", ".join(found.heads)
     return report.finish(
@@ -104,57 +103,80 @@ def _upgrade(means: Means, known: Manifest, found: Checkpoint, report: Report) -
     )
 
 
-@contextlib.contextmanager
-def _flushed_after(control: Control) -> Iterator[None]:
-    """Have what comes after the block wait for the disk, as the server is set up to."""
-    try:
-        yield
-    finally:
-        if not control.raw.closed:
-            control.rows("SET synchronous_commit TO DEFAULT")
+def _require_fit(means: Means, found: Checkpoint) -> None:
+    """Raise _OtherThanThought unless the database is as empty, and the server as usual, as the checkpoint needs it."""
+    control = means.control
+    empty, *here = load.is_empty(control.rows)
+    # No ledger: so no release is known that could need anything, and nobody has reported.
+    if not empty or ledger.version(control) or load.unfit(found, *here) or exposure.watch(control, means.settings):
+        raise _OtherThanThought
 
 
 def _load(means: Means, known: Manifest, found: Checkpoint) -> None:
+    """Load it in one transaction; what is needed next is imported while the server is at work at the file."""
     begun = time.monotonic()
     control = means.control
-    with load.errors(means, found, lambda: bool(control.raw.closed)), _transaction(means) as connection:
-        with _meanwhile(known), connection.raw.cursor() as cursor:
-            load.into(cursor, found, means.run)
+    meanwhile = threading.Thread(target=_get_ready, args=(known,), daemon=True, name="meanwhile")
+    with load.errors(means, found, lambda: bool(control.raw.closed)), _Transaction(means) as connection:
+        meanwhile.start()
+        try:
+            with connection.raw.cursor() as cursor:
+                load.into(cursor, found, means.run)
+        finally:
+            meanwhile.join()
         control.rows(_AT_HEAD, {"heads": list(found.heads), "found": _serving().NOTHING, "run": means.run})
     control.rows(_AS_AT_START)
     control.bound(means.settings)
     means.tell(load.line(found, time.monotonic() - begun))
 
 
+def _get_ready(known: Manifest) -> None:
+    """Import what comes after the load; what is wrong with it is found when it is used."""
+    with contextlib.suppress(Exception):
+        _serving().needed(known.contract)
+
+
 def _serving() -> ModuleType:
-    from migrator import serving  # noqa: PLC0415 - see _meanwhile
+    from migrator import serving  # noqa: PLC0415 - see _get_ready
 
     return serving
 
 
-@contextlib.contextmanager
-def _meanwhile(known: Manifest) -> Iterator[None]:
-    """Load what is needed next while the server is at work; what is wrong with it is found when it is used."""
+class _Transaction:
+    """The driver's connection, in a transaction of the app's own search path, as the stages ask one of SQLAlchemy's.
 
-    def work() -> None:
-        with contextlib.suppress(Exception):
-            _serving().needed(known.contract)
+    A signal cancels what runs in it, by a connection that is made for that; neither its end nor what comes after.
+    """
 
-    thread = threading.Thread(target=work, daemon=True, name="meanwhile")
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-
-
-class _Plain:
-    """A driver's connection as the stages ask one of SQLAlchemy's."""
-
-    def __init__(self, raw: Any) -> None:
-        self.raw = self.connection = raw
+    def __init__(self, means: Means) -> None:
+        self.raw = self.connection = means.control.raw
         self.info: dict[str, Any] = {}
-        self.dialect = SimpleNamespace(server_version_info=divmod(raw.server_version, 10000))
+        self.dialect = SimpleNamespace(server_version_info=divmod(self.raw.server_version, 10000))
+        self._means, self._mutex, self._is_over = means, threading.Lock(), False
+
+    def __enter__(self) -> Self:
+        self._means.interrupt.check()
+        limit = f"SET LOCAL statement_timeout = {max(1, int(self._means.deadline.left() * 1000))}"
+        path = f"SET LOCAL search_path TO DEFAULT; {connect.LEDGER_OUT_FOR_THE_TRANSACTION}"
+        self._means.control.rows(f"BEGIN; {limit}; {path}")
+        self._means.interrupt.cancel = self._cancel
+        return self
+
+    def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
+        self._means.interrupt.cancel = lambda: None
+        with self._mutex:
+            self._is_over = True
+        if raised is None:
+            self._means.control.rows("COMMIT")
+        elif not self.raw.closed:
+            self._means.control.rows("ROLLBACK")
+
+    def _cancel(self) -> None:
+        control = self._means.control
+        with self._mutex:
+            if not self._is_over:
+                with contextlib.closing(connect.open_connection(control.where, 1)) as other:
+                    other.cursor().execute("SELECT pg_cancel_backend(%s)", (control.pid,))
 
     def in_transaction(self) -> bool:
         return True
@@ -163,40 +185,3 @@ class _Plain:
         cursor = self.raw.cursor()
         cursor.execute(sql, parameters or {})
         return SimpleNamespace(cursor=cursor)
-
-
-@contextlib.contextmanager
-def _transaction(means: Means) -> Iterator[_Plain]:
-    """Give the connection in a transaction of the app's own search path, whose statements a signal cancels."""
-    control = means.control
-    means.interrupt.check()
-    limit = f"SET LOCAL statement_timeout = {max(1, int(means.deadline.left() * 1000))}"
-    control.rows(f"BEGIN; {limit}; SET LOCAL search_path TO DEFAULT; {connect.LEDGER_OUT_FOR_THE_TRANSACTION}")
-    try:
-        with _cancelled(means):
-            yield _Plain(control.raw)
-        control.rows("COMMIT")
-    except BaseException:
-        if not control.raw.closed:
-            control.rows("ROLLBACK")
-        raise
-
-
-@contextlib.contextmanager
-def _cancelled(means: Means) -> Iterator[None]:
-    """Have a signal cancel what runs in the block, and nothing after it; on a connection that is made for it."""
-    control, mutex, over = means.control, threading.Lock(), threading.Event()
-
-    def cancel() -> None:
-        with mutex:
-            if not over.is_set():
-                with contextlib.closing(connect.open_connection(control.where, 1)) as other:
-                    other.cursor().execute("SELECT pg_cancel_backend(%s)", (control.pid,))
-
-    means.interrupt.cancel = cancel
-    try:
-        yield
-    finally:
-        means.interrupt.cancel = lambda: None
-        with mutex:
-            over.set()

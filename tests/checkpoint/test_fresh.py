@@ -258,11 +258,23 @@ def test_what_it_sets_does_not_outlive_it(copy, execute):
     assert execute("SELECT outcome FROM migrator.run") == [("done",)]
 
 
-def test_a_statement_that_fails_is_named_and_nothing_happened(copy, execute):
-    with_statement(copy, "SELECT 1 / 0")
+LATE = "CREATE TABLE late (id int PRIMARY KEY, up int REFERENCES late DEFERRABLE INITIALLY DEFERRED)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("SELECT 1 / 0", "division by zero"),
+        (f"{LATE}; INSERT INTO late VALUES (1, 2)", 'insert or update on table "late" violates foreign key constraint'),
+    ],
+    ids=["as it is run", "at the end of the transaction"],
+)
+def test_a_statement_that_fails_is_named_and_nothing_happened(copy, execute, statement, why):
+    with_statement(copy, statement)
     code, said, _ = upgrade(copy)
     assert code == 4
-    assert "the checkpoint cannot be loaded: division by zero; nothing was kept." in said
+    assert f"the checkpoint cannot be loaded: {why}" in said
+    assert "; nothing was kept." in said
     assert execute("SELECT outcome FROM migrator.run") == [("failed",)]
     assert goes_on(copy, execute) == ["failed", "done"]
 
