@@ -116,13 +116,12 @@ def start_run(control: Control, verb: str, road: str, commit: str, run_id: str =
     """Write a run's first row and return its id; runs that never ended are marked interrupted.
 
     Safe because the lock is held: an open row of another run can only belong to one that died.
+    Both in one message, and so in one transaction.
     """
-    control.rows(
-        "UPDATE migrator.run SET outcome = 'interrupted', finished = clock_timestamp(), "
-        "message = 'the process or its connection died; found by the next run' WHERE finished IS NULL"
-    )
     return int(
         control.row(
+            "UPDATE migrator.run SET outcome = 'interrupted', finished = clock_timestamp(), "
+            "message = 'the process or its connection died; found by the next run' WHERE finished IS NULL; "
             "INSERT INTO migrator.run (verb, road, commit, version, host, run_id) "
             "VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
             (verb, road, commit, __version__, os.uname().nodename, run_id or None),
