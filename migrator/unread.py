@@ -28,16 +28,30 @@ class Unread(ModuleType):
     def __init__(self, path: Path, told: dict[str, Any], load: Callable[[Path], ModuleType]) -> None:
         """Take what the file is known to say of its place in the history, and how to load it."""
         super().__init__(path.stem)
-        self.__dict__.update(told, __file__=str(path), _load=load)
+        self.__dict__.update(told, __file__=str(path))
+        self.__load: Callable[[Path], ModuleType] | None = load
+        self.__error: BaseException | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Load the file, for a name that it may have given to something: everything in it is there from then on."""
-        if not name.startswith("_") and (load := self.__dict__.pop("_load", None)):
-            self.__dict__.update(load(Path(self.__dict__["__file__"])).__dict__)
+        if not name.startswith("_"):
+            self.__read()
         try:
             return self.__dict__[name]
         except KeyError:
             raise AttributeError(f"{self.__dict__['__file__']} has no {name}") from None
+
+    def __read(self) -> None:
+        """Load the file once; what was raised by it is raised again, for it is not run a second time."""
+        if self.__error:
+            raise self.__error
+        if self.__load:
+            load, self.__load = self.__load, None
+            try:
+                self.__dict__.update(load(Path(self.__dict__["__file__"])).__dict__)
+            except BaseException as error:
+                self.__error = error
+                raise
 
 
 def written(script: ScriptDirectory) -> str:

@@ -6,6 +6,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from migrator import unread
+from migrator.errors import Refused
 from tests.migrator.test_quick import DONE, HEAD, copy, execute, prepared  # noqa: F401 - its fixtures
 
 FILES = {
@@ -66,6 +67,32 @@ def test_a_file_is_loaded_once_and_is_what_it_is(script, tmp_path):
     assert module.depends_on == ["two"]
     assert not hasattr(module, "what_it_has_not")
     assert loaded == ["3_three.py"]
+
+
+def test_a_file_that_cannot_be_loaded_is_run_once_and_says_why_each_time(script, tmp_path):
+    runs = []
+
+    def load(path):
+        runs.append(path.name)
+        raise Refused("it is not to be had", "correct it")
+
+    other = ScriptDirectory(str(tmp_path))
+    unread.put_in(other, unread.written(script), load)
+    module = other.get_revision("three").module
+    for name in ("upgrade", "upgrade", "downgrade"):
+        with pytest.raises(Refused, match="it is not to be had"):
+            getattr(module, name)
+    assert runs == ["3_three.py"]
+    assert module.depends_on == ("two",)  # what the manifest tells is still told
+
+
+def test_no_name_in_a_file_is_one_of_ours(script, tmp_path):
+    text = "revision = 'three'\ndown_revision = None\ndef _load(path): assert False\n_error = 1\n"
+    (tmp_path / "versions" / "3_three.py").write_text(text)
+    other = ScriptDirectory(str(tmp_path))
+    unread.put_in(other, unread.written(script), unread.of_file)
+    module = other.get_revision("three").module
+    assert [hasattr(module, name) for name in ("upgrade", "downgrade", "_load")] == [False, False, True]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["manifest", "no manifest"])
