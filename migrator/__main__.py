@@ -3,16 +3,30 @@
 import os
 import sys
 
-from migrator import quick
+from migrator import quick, signals
 
 
 def run() -> None:
     """Run the command line of this process, and end it with the exit code."""
     stand_in()
-    code = quick.answer(sys.argv[1:])
-    if code is None:
-        sys.exit(quick.whole(sys.argv[1:]))
+    signals.handle(signals.stop)
+    is_whole = False
+    try:
+        answered = quick.answer(sys.argv[1:])
+        is_whole = answered is None
+        code = quick.whole(sys.argv[1:]) if answered is None else answered
+        keep_to(code)
+    except KeyboardInterrupt as stopped:  # between those who have a word for it
+        keep_to(128 + signals.number_of(stopped))
+        code = quick.say_stopped(stopped, "what was running was rolled back")
+    if is_whole:
+        sys.exit(code)
     leave(code)
+
+
+def keep_to(code: int) -> None:
+    """Have a signal from now on end the process at once, as what it has said: it may still wait for a thread."""
+    signals.handle(lambda _number, _frame: os._exit(code))
 
 
 def stand_in() -> None:

@@ -6,6 +6,7 @@ import errno
 import sys
 from typing import TYPE_CHECKING
 
+from migrator import signals
 from migrator.errors import EXIT_BUG, Exhausted, Interrupted, MigratorError, masked
 from migrator.report import Report, silence_closed_streams
 
@@ -23,8 +24,8 @@ def answered(report: Report, work: Callable[[], int], *, debug: bool = False) ->
         if debug:
             _trace()
         return report.error(error)
-    except KeyboardInterrupt:
-        return report.error(Interrupted(2))
+    except KeyboardInterrupt as stopped:
+        return report.error(Interrupted(signals.number_of(stopped)))
     except SystemExit as error:  # --help and --version of argparse
         return int(error.code or 0)
     except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one

@@ -10,12 +10,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from migrator import signals
 from migrator.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    from migrator.signals import Handler
+
 GRACE_S = 1.7  # A platform and an operator expect the job to be gone within two seconds.
 CANCEL_EVERY_S = 0.1
 FORCED = f"interrupted: left by force after {GRACE_S} s; the server rolls back; safe to run again"
@@ -59,8 +61,8 @@ class Interrupt:
         A thread of its own: psycopg2 waits in C, where Python's own signal handlers do not run. Leaving by
         force is safe at any point: the server rolls back what is open and the session's lock goes with it.
         """
-        number = 0
-        while number not in SIGNALS:  # a revision or env.py may handle others
+        number, ending = 0, signals.ending()
+        while number not in ending:  # a revision or env.py may handle others
             data = os.read(wakeup, 1)
             if not data or self._over.is_set():
                 return
@@ -80,22 +82,35 @@ class Interrupt:
 @contextlib.contextmanager
 def listening(interrupt: Interrupt) -> Iterator[Interrupt]:
     """Turn signals into a request on `interrupt` while the block runs (in the main thread; else do nothing)."""
-    if threading.current_thread() is not threading.main_thread():
+    with _heard(interrupt, lambda number, _frame: interrupt.ask(number)):
         yield interrupt
+
+
+@contextlib.contextmanager
+def heeding() -> Iterator[None]:
+    """Turn signals into a KeyboardInterrupt while the block runs, wherever nobody in it is `listening`."""
+    with _heard(Interrupt(), signals.stop):
+        yield
+
+
+@contextlib.contextmanager
+def _heard(interrupt: Interrupt, handler: Handler) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
     ours, theirs = os.pipe()
     os.set_blocking(theirs, False)
-    handlers = {number: signal.signal(number, lambda number, _frame: interrupt.ask(number)) for number in SIGNALS}
+    handlers = signals.handle(handler)
     previous = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
     thread = threading.Thread(target=interrupt._follow, args=(ours,), daemon=True, name="interrupt")  # noqa: SLF001
     thread.start()
     try:
-        yield interrupt
+        yield
     finally:
         interrupt._over.set()  # noqa: SLF001
         signal.set_wakeup_fd(previous)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, before in handlers.items():
+            signal.signal(number, before)  # type: ignore[arg-type]
         os.close(theirs)
         thread.join()
         os.close(ours)

@@ -6,7 +6,6 @@ run into the ledger. Whatever is not exactly as the last run left it, down to a
 variable not known here, goes the whole way, which asks everything again: this path can only be faster, not laxer.
 """
 
-import _signal  # what `signal` is made of, without the `enum` around it
 import os
 import sys
 
@@ -73,10 +72,6 @@ _IN_RUN_IDS = f"{_LETTERS}{_LETTERS.upper()}0123456789_.-"
 _IN_NAMES = f"{_IN_RUN_IDS}+/"
 
 
-class _Stopped(Exception):
-    """A signal arrived."""
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command line, the quick way where that is enough; return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
@@ -114,9 +109,9 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
     }  # fmt: skip
     url = (env.get("MIGRATOR_DATABASE_URL") or "").strip() or (env.get("DATABASE_URL") or "").strip()
     try:
-        there = _with_signals(url, row)
-    except (_Stopped, KeyboardInterrupt) as stopped:
-        return _say_stopped(stopped.args[0] if stopped.args else _signal.SIGINT)
+        there = _is_done(url, row)
+    except KeyboardInterrupt as stopped:
+        return say_stopped(stopped, "nothing was changed")
     if not there:
         return _load(known, asked["run_id"], env, row["no_ledger"]) if "no_ledger" in row else None  # type: ignore[arg-type]
     return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
@@ -170,24 +165,6 @@ def _milliseconds(text: str) -> int:
     unit = text[len(number) :] or "s"
     plain = number.isascii() and number.isdigit() and number[0] != "0" and len(number) <= 4  # noqa: PLR2004 - digits
     return int(number) * _MS[unit] if plain and unit in _MS else 0
-
-
-def _with_signals(url: str, row: dict[str, object]) -> bool:
-    """Ask while a signal ends the run as it does later: as the first process of a container it would be ignored."""
-    numbers = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
-    try:
-        before = [_signal.signal(number, _stop) for number in numbers]
-    except ValueError:  # not the main thread
-        return _is_done(url, row)
-    try:
-        return _is_done(url, row)
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            _signal.signal(number, handler)
-
-
-def _stop(number: int, _frame: object) -> None:
-    raise _Stopped(number)
 
 
 def _is_done(url: str, row: dict[str, object]) -> bool:
@@ -274,8 +251,11 @@ def _say(text: str) -> int:
     return 0
 
 
-def _say_stopped(number: int) -> int:
+def say_stopped(stopped: KeyboardInterrupt, what: str) -> int:
+    """Write as the last word that a signal stopped the run, and what that means; return the exit code."""
+    from migrator import signals  # noqa: PLC0415
     from migrator.errors import Interrupted  # noqa: PLC0415
     from migrator.report import Report  # noqa: PLC0415
 
-    return Report().error(Interrupted(number, f"stopped by signal {number}; nothing was changed"))
+    number = signals.number_of(stopped)
+    return Report().error(Interrupted(number, f"stopped by signal {number}; {what}"))

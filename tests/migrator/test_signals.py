@@ -1,12 +1,15 @@
 """Signals: whatever it is doing, it takes back what is open, lets go of the lock and leaves soon."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
-from tests.migrator.rig import until
+from tests.migrator.rig import ROOT, Running, until
 
 SECONDS = 20  # it promises two, and what is stopped here would take a minute: a busy machine is allowed for
 
@@ -127,3 +130,74 @@ def test_killed_while_it_is_queued_it_does_not_stay_in_the_queue(spawn, project,
     until(lambda: not db.migrators(), "the backend to leave the queue")
     assert db.columns("t") == ["id"]
     client().run("SELECT * FROM t")
+
+
+# The process as it is, but for one function that first sends the process a signal.
+STRUCK = """
+import os, signal, sys
+from importlib import import_module
+from migrator import __main__
+place, name = sys.argv.pop(1).rsplit(":", 1)
+owner = import_module(place.partition("/")[0])
+owner = getattr(owner, place.partition("/")[2]) if "/" in place else owner
+whole = getattr(owner, name)
+def struck(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return whole(*arguments, **named)
+setattr(owner, name, struck)
+__main__.run()
+"""
+
+
+def struck(place, project, db, *arguments):
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", STRUCK, place, *arguments],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "columns"),
+    [
+        ("migrator.quick:answer", []),  # before anything
+        ("migrator.driver:complete", []),  # before it has read its arguments
+        ("migrator.settings:load", []),  # before it has connected
+        ("migrator.report/Report:finish", ["id"]),  # after all was done
+    ],
+)
+def test_while_nobody_listens(place, columns, project, db):
+    project.sql("a1", "CREATE TABLE t (id int)")
+    done = struck(place, project, db, "upgrade")
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, last.partition(":")[0]) == (143, "interrupted"), done
+    assert last.endswith("(exit 143; safe to run again as it is)")
+    assert "Traceback" not in done.stderr
+    until(lambda: not db.migrators(), "its backends to leave")
+    assert db.lock_is_free()
+    assert db.columns("t") == columns
+
+
+def test_after_the_last_word_it_leaves_as_it_said(project, db):
+    project.revision("a1", "import threading\nthreading.Thread(target=threading.Event().wait).start()")
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini)}
+    running = Running(["upgrade"], environment)
+    running.said("done: 1 applied")
+    done = stop(running, signal.SIGTERM)  # the revision's thread would keep it for good
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_hangup_that_whoever_started_it_had_ignored_is_ignored(project, db, client):
+    holder = client()
+    holder.run("SELECT pg_advisory_lock(4711)")
+    project.sql("a1", "SELECT pg_advisory_xact_lock(4711)")
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini)}
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does; a child has it from us
+    try:
+        running = Running(["upgrade"], environment)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    until(db.waiting, "the wait")
+    running.signal(signal.SIGHUP)
+    holder.close()
+    assert running.result().code == 0

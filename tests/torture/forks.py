@@ -30,8 +30,8 @@ def serve():
     """Answer each line of stdin, {argv, env, out, err}, with the child's pid, and then with how it ended."""
     for name in LOADED:
         importlib.import_module(name)
+    from migrator import __main__ as entry  # noqa: PLC0415
     from migrator import cli  # noqa: PLC0415
-    from migrator import quick as entry  # noqa: PLC0415
 
     made = cli.parser()  # a tenth of what a child costs; the environment here holds nothing that would change it
     cli.parser = lambda: made
@@ -56,7 +56,7 @@ def _child(asked, entry):
         os.environ.clear()
         os.environ.update(asked["env"])
         sys.argv = ["migrator", *asked["argv"]]
-        code = entry.main(asked["argv"])
+        entry.run()
     except SystemExit as error:
         code = int(error.code or 0)
     finally:
