@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 from alembic.script import ScriptDirectory
 
@@ -24,6 +30,13 @@ def hear(event, arguments):
 sys.addaudithook(hear)
 from migrator import quick
 sys.exit(quick.main(["upgrade"]))
+"""
+# Says that it is being loaded, and is not done with it before whoever started the process is.
+HALTS = """
+import os, sys
+if "HALT" in os.environ:
+    print("being loaded", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -122,3 +135,32 @@ def test_a_pending_file_that_cannot_be_loaded_is_told_as_without_a_manifest(copy
     assert with_it[0] == 1
     assert "next_x.py:2 cannot be loaded: AssertionError: it is here. Cure: correct the file" in with_it[1] + with_it[2]
     assert execute("SELECT to_regclass('next_one') IS NULL") == [(True,)]
+
+
+def test_killed_while_a_file_is_loaded_nothing_was_applied_and_the_next_run_ends_it(copy, execute):  # noqa: F811
+    copy.add("next", HEAD, "CREATE TABLE next_one ()")
+    copy.add("last", "next", "CREATE TABLE last_one ()")
+    [path] = copy.versions.glob("last*")
+    path.write_text(HALTS + path.read_text())
+    copy.age()
+    copy.make_manifest()
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": copy.url, "HALT": "yes"}
+    with subprocess.Popen(
+        [sys.executable, "-c", LOADS], env=env, cwd=copy.top, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        loaded = list(itertools.takewhile(lambda line: line != "being loaded\n", process.stdout))
+        assert [line.rpartition("/")[2] for line in loaded] == ["next_x.py\n", "last_x.py\n"]
+        assert execute("SELECT outcome FROM migrator.run ORDER BY id DESC LIMIT 1") == [(None,)]
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert execute("SELECT to_regclass('next_one') IS NULL") == [(True,)]
+
+    code, said, _ = copy.run("upgrade")
+    assert (code, said.splitlines()[-1]) == (0, "done: 2 applied, the database is at last (safe to run again)")
+    assert execute("SELECT outcome, to_heads FROM migrator.run ORDER BY id DESC LIMIT 2") == [
+        ("done", ["last"]),
+        ("interrupted", None),
+    ]
+    of_the_two = "FROM migrator.step WHERE revision IN ('next', 'last')"
+    assert execute(f"SELECT revision, state {of_the_two} ORDER BY id") == [("next", "finished"), ("last", "finished")]
+    assert copy.upgrade() == (True, 0, DONE.format("last"))
