@@ -72,6 +72,18 @@ _IN_RUN_IDS = f"{_LETTERS}{_LETTERS.upper()}0123456789_.-"
 _IN_NAMES = f"{_IN_RUN_IDS}+/"
 
 
+class _Found:
+    """What a look at the database found: nothing to do, or no ledger yet, or (`_UNKNOWN`) neither for certain."""
+
+    def __init__(self, *, is_done: bool = False, without_ledger: "Connection | None" = None) -> None:
+        """Take whether there is nothing to do; `without_ledger` is the connection to such a database, left open."""
+        self.is_done = is_done
+        self.without_ledger = without_ledger
+
+
+_UNKNOWN = _Found()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line, the quick way where that is enough; return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
@@ -109,12 +121,14 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
     }  # fmt: skip
     url = (env.get("MIGRATOR_DATABASE_URL") or "").strip() or (env.get("DATABASE_URL") or "").strip()
     try:
-        there = _is_done(url, row)
+        found = _look(url, row)
     except KeyboardInterrupt as stopped:
         return say_stopped(stopped, "nothing was changed")
-    if not there:
-        return _load(known, asked["run_id"], env, row["no_ledger"]) if "no_ledger" in row else None  # type: ignore[arg-type]
-    return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
+    if found.is_done:
+        return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
+    if found.without_ledger is None:
+        return None
+    return _load(known, asked["run_id"], env, found.without_ledger)
 
 
 def _load(known: "Manifest", run_id: str, env: "Mapping[str, str]", connection: "Connection") -> int | None:
@@ -167,16 +181,16 @@ def _milliseconds(text: str) -> int:
     return int(number) * _MS[unit] if plain and unit in _MS else 0
 
 
-def _is_done(url: str, row: dict[str, object]) -> bool:
+def _look(url: str, row: dict[str, object]) -> _Found:
     """Ask the database; whatever goes wrong is for the whole way to find and to explain."""
     must_be_private = bool(os.environ.get("MIGRATOR_REQUIRE_TLS"))
     if not _is_url(url) or ("sslmode" in url and must_be_private):
-        return False
+        return _UNKNOWN
     name = "".join(one if one in _IN_NAMES else "_" for one in f"migrator/{row['commit']}"[:63])
     try:
         psycopg = driver.core()
     except ImportError:  # for the whole way to find words for
-        return False
+        return _UNKNOWN
     try:
         where = psycopg.parse_dsn("postgresql" + url[url.index("://") :])
         # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
@@ -184,31 +198,31 @@ def _is_done(url: str, row: dict[str, object]) -> bool:
         where |= {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}  # for a load
         if must_be_private and "PGSSLMODE" not in os.environ:
             where["sslmode"] = "require"
-        connection = driver.connect(psycopg, where)
+        connection, found = driver.connect(psycopg, where), _UNKNOWN
         try:
-            return _ask(connection, psycopg.Error, row, must_be_private=must_be_private)
+            found = _ask(connection, psycopg.Error, row, must_be_private=must_be_private)
         finally:
-            if "no_ledger" not in row:
+            if found.without_ledger is None:
                 connection.close()
     except (psycopg.Error, UnicodeError):
-        return False
+        return _UNKNOWN
+    return found
 
 
-def _ask(connection: "Connection", error: type[Exception], row: dict[str, object], *, must_be_private: bool) -> bool:
+def _ask(connection: "Connection", error: type[Exception], row: dict[str, object], *, must_be_private: bool) -> _Found:
     connection.autocommit = True
     if not _is_private(connection, must_be=must_be_private):
-        return False
-    row["pid"] = connection.info.backend_pid  # through a pooler, libpq knows only the pooler's own number
+        return _UNKNOWN
+    row = row | {"pid": connection.info.backend_pid}  # through a pooler, libpq knows only the pooler's own number
     cursor = connection.cursor()
     for table in _TABLES:
         try:
             cursor.execute(_ASK.format(table=table), row)
-            return cursor.fetchone() is not None
+            return _Found(is_done=cursor.fetchone() is not None)
         except error as raised:
             if getattr(raised, "pgcode", None) != _UNDEFINED_TABLE:
                 raise
-    row["no_ledger"] = connection
-    return False
+    return _Found(without_ledger=connection)
 
 
 def _is_url(url: str) -> bool:
