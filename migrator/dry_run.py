@@ -1,7 +1,8 @@
 """Dry run: a step that could not be rolled back in; the schema before and after it, on a throw-away copy, out.
 
 What runs in an `autocommit_block` stays, whatever the contracts say afterwards. So it runs first on a database made
-for it beside the real one, brought there by the same revisions, where the role may create databases.
+for it beside the real one, brought there by the same revisions, where the role may create databases. The copy is
+dropped at once; one that cannot be is named, and each run begins with dropping what earlier ones left.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from migrator import catalog, connect, environment, plan, render, statements
+from migrator import catalog, connect, environment, plan, render, state, statements
 from migrator.errors import MigratorError, Refused
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from migrator.means import Means
     from migrator.plan import Step
 
-PREFIX = "migrator_copy_"
+HAS_FORCE = 130000  # DROP DATABASE … WITH (FORCE)
 _OURS = "SELECT oid FROM pg_database WHERE datname = current_database()"
+_CANCEL_OURS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user"
+_END_OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def foresee(means: Means, step: Step) -> Foreseen:
             _bring_to(project, engine, step.revision)
             return Foreseen(before, _read(engine))
     except MigratorError as error:
+        means.interrupt.check()  # else a statement that a signal cancelled would be the reason
         raise NotForeseen(error.message) from error
 
 
@@ -82,30 +86,71 @@ def _copy(means: Means) -> Iterator[tuple[Project, Engine]]:
     import psycopg2  # noqa: PLC0415
     import sqlalchemy as sa  # noqa: PLC0415
 
+    with _unhurried(means):
+        try:
+            name = f"{state.COPY}{means.control.row(_OURS)[0]}_{secrets.token_hex(6)}"
+            means.control.rows(f"CREATE DATABASE {name} TEMPLATE template0")
+        except psycopg2.Error as error:
+            raise NotForeseen(error.diag.message_primary or "no database could be made for the copy") from None
+        try:
+            url = sa.make_url(means.control.where.dsn).set(database=name).render_as_string(hide_password=False)
+            settings = means.settings._replace(database_url=url)
+            engine = connect.migrating_engine(connect.address(url), settings)
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE SCHEMA migrator")
+            means.interrupt.cancel = lambda: means.control.rows(_CANCEL_OURS, (name,))
+            yield environment.load(settings), engine
+        finally:
+            means.interrupt.cancel = lambda: None
+            with contextlib.suppress(MigratorError):  # the connection is lost, and with it the run; the next one drops
+                _drop(means, name)
+
+
+def drop_left_behind(means: Means) -> None:
+    """Drop the copies that earlier runs left: the lock is held, so none of this database's is in use."""
+    left = means.control.rows(state.COPIES)
+    if left:
+        with _unhurried(means):
+            for (name,) in left:
+                _drop(means, name)
+
+
+def _drop(means: Means, name: str) -> None:
+    """Drop a copy, whoever is in it; say so where that cannot be."""
+    import psycopg2  # noqa: PLC0415
+
+    control = means.control
+    quoted = psycopg2.extensions.quote_ident(name, control.raw)
     try:
-        prefix = PREFIX + str(means.control.row(_OURS)[0]) + "_"
-        _drop_left_behind(means, prefix)
-        name = prefix + secrets.token_hex(6)
-        means.control.rows(f"CREATE DATABASE {name} TEMPLATE template0")
+        if control.server_version >= HAS_FORCE:
+            with contextlib.suppress(psycopg2.errors.InsufficientPrivilege):
+                control.rows(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+                return
+        # Somebody is in it whom this role may not end, and then FORCE ends nobody. Without it, PostgreSQL has an
+        # autovacuum stop, and waits five seconds for others to leave.
+        control.rows(_END_OURS, (name,))
+        control.rows(f"DROP DATABASE IF EXISTS {quoted}")
     except psycopg2.Error as error:
-        raise NotForeseen(error.diag.message_primary or "no database could be made for the copy") from None
+        reason = error.diag.message_primary or "the server does not say why"
+        means.tell(f"left       {name}   a copy of the schema, which the next run is to drop: {reason}")
+
+
+@contextlib.contextmanager
+def _unhurried(means: Means) -> Iterator[None]:
+    """Give the control connection the time that making and dropping a database takes on a busy server.
+
+    Both wait for a checkpoint there, and for whoever just connects; what cut them short would leave the copy. A signal
+    cancels nothing meanwhile: that would wait for the control connection, and who has to leave by force would not.
+    """
+    seconds = max(10, min(60, int(means.deadline.left())))
+    cancel, means.interrupt.cancel = means.interrupt.cancel, lambda: None
     try:
-        url = sa.make_url(means.control.where.dsn).set(database=name).render_as_string(hide_password=False)
-        settings = means.settings._replace(database_url=url)
-        engine = connect.migrating_engine(connect.address(url), settings)
-        with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE SCHEMA migrator")
-        yield environment.load(settings), engine
+        means.control.rows(f"SET lock_timeout = '5s'; SET statement_timeout = '{seconds}s'")
+        yield
     finally:
-        with contextlib.suppress(MigratorError, psycopg2.Error):
-            means.control.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-def _drop_left_behind(means: Means, prefix: str) -> None:
-    """Drop copies that a killed run left: the lock is held, so none of this database's is in use."""
-    left = means.control.rows("SELECT quote_ident(datname) FROM pg_database WHERE starts_with(datname, %s)", (prefix,))
-    for (name,) in left:
-        means.control.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        means.interrupt.cancel = cancel
+        with contextlib.suppress(MigratorError):  # the connection is lost, as whoever uses it next will say
+            means.control.bound(means.settings)
 
 
 def _bring_to(project: Project, engine: Engine, target: Any) -> None:

@@ -63,6 +63,7 @@ class Job:
     ) -> None:
         """Plan from where the database is and apply each step, up to the first that has to be deferred."""
         outcome, script = self.outcome, self.project.script
+        dry_run.drop_left_behind(self.means)
         heads = current_heads(self.context)
         outcome.heads_before = outcome.heads_after = heads
         made = plan.make(script, heads, lambda: choose(script, heads))

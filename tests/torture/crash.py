@@ -216,6 +216,7 @@ class Worker:
                 said = f"{sorted(finished)} finished and {sorted(reverted)} taken back"
                 wrong.append(f"the ledger calls {said}, the version table is at {heads}")
             if code == 0:
+                wrong += state.left_behind(connection)
                 wrong += _differences(prepared.reference, state.dump(connection, f"app_{database}"))
             return state.whole(connection, database, run.since, run.proxy.port, self.server.port), wrong
 
