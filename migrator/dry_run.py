@@ -13,7 +13,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from migrator import catalog, connect, environment, plan, render, state, statements
+from migrator import catalog, connect, drop, environment, plan, render, state, statements
 from migrator.errors import MigratorError, Refused
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from migrator.means import Means
     from migrator.plan import Step
 
-HAS_FORCE = 130000  # DROP DATABASE … WITH (FORCE)
 _OURS = "SELECT oid FROM pg_database WHERE datname = current_database()"
 _CANCEL_OURS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user"
-_END_OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user"
 
 
 @dataclass(frozen=True)
@@ -119,17 +117,8 @@ def _drop(means: Means, name: str) -> None:
     """Drop a copy, whoever is in it; say so where that cannot be."""
     import psycopg2  # noqa: PLC0415
 
-    control = means.control
-    quoted = psycopg2.extensions.quote_ident(name, control.raw)
     try:
-        if control.server_version >= HAS_FORCE:
-            with contextlib.suppress(psycopg2.errors.InsufficientPrivilege):
-                control.rows(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
-                return
-        # Somebody is in it whom this role may not end, and then FORCE ends nobody. Without it, PostgreSQL has an
-        # autovacuum stop, and waits five seconds for others to leave.
-        control.rows(_END_OURS, (name,))
-        control.rows(f"DROP DATABASE IF EXISTS {quoted}")
+        drop.database(means.control.rows, means.control.server_version, name)
     except psycopg2.Error as error:
         reason = error.diag.message_primary or "the server does not say why"
         means.tell(f"left       {name}   a copy of the schema, which the next run is to drop: {reason}")

@@ -12,14 +12,14 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from psycopg2 import sql
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from migrator import binaries, embedded, errors
+from migrator import binaries, drop, embedded, errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,8 @@ def _made_on(server: URL) -> Iterator[str]:
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
-        _execute(server, "DROP DATABASE {} WITH (FORCE)", name)
+        with _outside(server, f"{name} stays", "drop that database by hand") as cursor:
+            drop.database(cursor.execute, cursor.connection.server_version, name)
 
 
 @contextlib.contextmanager
@@ -106,7 +107,15 @@ def _roles_gone(server: URL, project: Project) -> Iterator[None]:
 
 
 def _execute(server: URL, statement: str, *names: str) -> list[tuple[str, ...]]:
-    """Run a statement from outside of any database of ours, and outside of any transaction; return its rows."""
+    """Run a statement from outside of any database of ours; return its rows."""
+    with _outside(server, "no throw-away database", f"{VARIABLE} needs a role with CREATEDB") as cursor:
+        cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.contextmanager
+def _outside(server: URL, refused: str, cure: str) -> Iterator[Any]:
+    """Give a cursor outside of any database of ours and of any transaction; what the server refuses is Refused."""
     place = f"{server.host or 'the local socket'}:{server.port or DEFAULT_PORT}"
     try:
         connection = psycopg2.connect(server.render_as_string(hide_password=False), connect_timeout=10)
@@ -121,12 +130,9 @@ def _execute(server: URL, statement: str, *names: str) -> list[tuple[str, ...]]:
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
-            return cursor.fetchall() if cursor.description else []
+            yield cursor
     except psycopg2.Error as error:
-        raise errors.Refused(
-            f"no throw-away database on {place}: {_first_line(error)}", f"{VARIABLE} needs a role with CREATEDB"
-        ) from None
+        raise errors.Refused(f"{refused} on {place}: {_first_line(error)}", cure) from None
     finally:
         connection.close()
 

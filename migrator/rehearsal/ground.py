@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationStep
 from psycopg2 import sql
 from sqlalchemy import make_url
 
-from migrator import connect, environment, shadow
+from migrator import connect, drop, environment, shadow
 from migrator.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Ground:
             yield _ground(url.set(database=name).render_as_string(hide_password=False), self.settings)
         finally:
             with contextlib.suppress(psycopg2.Error), _outside(url) as cursor:
-                cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                drop.database(cursor.execute, cursor.connection.server_version, name)
 
 
 @contextlib.contextmanager

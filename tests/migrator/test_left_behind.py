@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy.exc
 from sqlalchemy import make_url
 
-from migrator import clock, connect, dry_run, settings
+from migrator import clock, connect, dry_run, settings, shadow
+from migrator.errors import Refused
 from migrator.interrupt import Interrupt
 from migrator.means import Means
 from tests.migrator.rig import Client, until
@@ -96,7 +97,28 @@ def test_a_copy_is_dropped_although_somebody_was_in_it_whom_the_role_may_not_end
 def _dropping(db, prefix):
     """Tell whether a migrator waits until nobody is in a copy any more."""
     sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query ~ %s"
-    return db.rows(sql, f'^DROP DATABASE IF EXISTS "?{prefix}\\w+"?$')
+    return db.rows(sql, f'^DROP DATABASE IF EXISTS "?{prefix}\\w*"?$')
+
+
+def test_a_throw_away_database_is_dropped_although_somebody_was_in_it_whom_the_role_may_not_end(server, owner, db):
+    with shadow.database(owner) as url:
+        name = make_url(url).database
+        guest = Client(server.named(name), "a guest")
+        leaves = threading.Thread(target=lambda: (until(lambda: _dropping(db, name), "the drop"), guest.close()))
+        leaves.start()
+    leaves.join()
+    assert db.rows(COPIES, name) == []
+
+
+def test_a_throw_away_database_that_somebody_stays_in_is_named(server, owner, db):
+    made = contextlib.ExitStack()
+    name = make_url(made.enter_context(shadow.database(owner))).database
+    with contextlib.closing(Client(server.named(name), "a guest")), pytest.raises(Refused) as refused:
+        made.close()
+    assert refused.value.message.startswith(f"{name} stays on ")
+    assert refused.value.message.endswith(f'database "{name}" is being accessed by other users')
+    assert refused.value.cure == "drop that database by hand"
+    server.execute("DROP DATABASE {}", name)
 
 
 def test_a_session_of_a_killed_run_does_not_keep_its_copy_while_a_guest_is_in_it(
