@@ -10,6 +10,7 @@ import pty
 import resource
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -271,6 +272,7 @@ def test_a_terminal_that_goes_away_ends_the_run_and_the_next_one_finishes_it(db,
     if pid == 0:
         os.environ.update(MIGRATOR_DATABASE_URL=db.url, MIGRATOR_CONFIG=str(project.ini))
         os.chdir(ROOT)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have it ignored
         os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", "migrator", "upgrade"])  # noqa: S606 - a terminal of its own
     until(place.exists, "the second revision")
     os.close(terminal)
