@@ -9,18 +9,13 @@ from migrator import quick, signals
 def run() -> None:
     """Run the command line of this process, and end it with the exit code."""
     stand_in()
-    signals.handle(signals.stop)
-    is_whole = False
-    try:
-        answered = quick.answer(sys.argv[1:])
-        is_whole = answered is None
-        code = quick.whole(sys.argv[1:]) if answered is None else answered
+    signals.handle(signals.note)
+    code = quick.answer(sys.argv[1:])
+    if code is None:
+        code = quick.whole(sys.argv[1:])
         keep_to(code)
-    except KeyboardInterrupt as stopped:  # between those who have a word for it
-        keep_to(128 + signals.number_of(stopped))
-        code = quick.say_stopped(stopped, "what was running was rolled back")
-    if is_whole:
         sys.exit(code)
+    keep_to(code)
     leave(code)
 
 

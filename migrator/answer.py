@@ -25,7 +25,10 @@ def answered(report: Report, work: Callable[[], int], *, debug: bool = False) ->
             _trace()
         return report.error(error)
     except KeyboardInterrupt as stopped:
-        return report.error(Interrupted(signals.number_of(stopped)))
+        number = signals.number_of(stopped)
+        return report.error(
+            Interrupted(number, f"stopped by signal {number}; what was done stays, the rest was not begun")
+        )
     except SystemExit as error:  # --help and --version of argparse
         return int(error.code or 0)
     except BaseException as error:  # noqa: BLE001 - the last resort: a bug of ours is said to be one

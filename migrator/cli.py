@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from migrator import __version__, answer, interrupt, settings
+from migrator import __version__, answer, interrupt, settings, signals
 from migrator.backfill import arguments as backfill_arguments
 from migrator.errors import Usage
 from migrator.rehearsal import arguments as rehearsal_arguments
@@ -134,8 +134,10 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     report = Report(as_json="--json" in argv or _switch("MIGRATOR_JSON"))
     debug = "--debug" in argv or _switch("MIGRATOR_DEBUG")
-    with interrupt.heeding():
+    try:
         return answer.answered(report, lambda: _run(argv, report), debug=debug)
+    finally:
+        signals.forget()
 
 
 def _run(argv: list[str], report: Report) -> int:
@@ -145,5 +147,6 @@ def _run(argv: list[str], report: Report) -> int:
     chosen = settings.load({option.name: getattr(arguments, option.name) for option in settings.OPTIONS})
     command = importlib.import_module(f"migrator.commands.{arguments.verb}")
     # What env.py and revisions print is for people: with --json, stdout holds the document and nothing else.
-    with contextlib.redirect_stdout(sys.stderr) if report.as_json else contextlib.nullcontext():
+    prints = contextlib.redirect_stdout(sys.stderr) if report.as_json else contextlib.nullcontext()
+    with interrupt.heeding(), prints:
         return int(command.main(chosen, report, arguments))

@@ -8,7 +8,7 @@ MigratorError
   StepFailed    4   a revision failed
   Unreachable   5   the database cannot be reached
     Exhausted   5   this machine has no files or memory left for it
-  Interrupted 130/143   SIGINT or SIGTERM
+  Interrupted 130/143   SIGINT or SIGTERM; 129 SIGHUP
 
 Anything else that reaches the top is a bug of ours: exit 70.
 """
@@ -96,7 +96,7 @@ class Exhausted(Unreachable):
 
 
 class Interrupted(MigratorError):
-    """SIGINT or SIGTERM: rolled back, lock released."""
+    """SIGINT, SIGTERM or SIGHUP: rolled back, lock released."""
 
     word = "interrupted"
     again = AGAIN_AS_IT_IS

@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from migrator.signals import Handler
 
 GRACE_S = 1.7  # A platform and an operator expect the job to be gone within two seconds.
+# Where no run is under way: a throw-away database is dropped, and a server stopped. Docker kills after ten seconds.
+LONG_GRACE_S = 8.0
 CANCEL_EVERY_S = 0.1
-FORCED = f"interrupted: left by force after {GRACE_S} s; the server rolls back; safe to run again"
+ROLLED_BACK = "the server rolls back"
+MAY_BE_LEFT = "a throw-away database may be left; nothing else was changed"
 
 
 class Interrupt:
     """Whether the run was asked to stop, and the one sleep that wakes when it is."""
 
-    def __init__(self) -> None:
-        """Start with nothing asked."""
+    def __init__(self, grace_s: float = GRACE_S, forced: str = ROLLED_BACK) -> None:
+        """Start with nothing asked; `forced` says what a run that does not end within the grace time leaves behind."""
+        self.grace_s, self.forced = grace_s, forced
         self.signum: int | None = None
         self.cancel: Callable[[], object] = lambda: None
         self._asked = threading.Event()
@@ -68,34 +72,56 @@ class Interrupt:
                 return
             number = data[0]
         self.ask(number)
-        end = time.monotonic() + GRACE_S
+        end = time.monotonic() + self.grace_s
         while time.monotonic() < end:
             with contextlib.suppress(Exception):
                 self.cancel()
             if self._over.wait(CANCEL_EVERY_S):
                 return
         with contextlib.suppress(Exception):  # the process's own: a models file that is being loaded has another
-            print(FORCED, file=sys.__stderr__, flush=True)
+            said = f"interrupted: left by force after {self.grace_s:g} s; {self.forced}; safe to run again"
+            print(said, file=sys.__stderr__, flush=True)
         os._exit(128 + number)
 
 
 @contextlib.contextmanager
 def listening(interrupt: Interrupt) -> Iterator[Interrupt]:
-    """Turn signals into a request on `interrupt` while the block runs (in the main thread; else do nothing)."""
+    """Turn signals into a request on `interrupt` while the block runs (in the main thread; else do nothing).
+
+    One that came before counts, and one that the block had no time to act on is noted for what comes after.
+    """
     with _heard(interrupt, lambda number, _frame: interrupt.ask(number)):
-        yield interrupt
+        if _is_main() and (number := signals.asked()):
+            interrupt.ask(number)
+        try:
+            yield interrupt
+        finally:
+            if interrupt.signum:
+                signals.note(interrupt.signum)
 
 
 @contextlib.contextmanager
 def heeding() -> Iterator[None]:
-    """Turn signals into a KeyboardInterrupt while the block runs, wherever nobody in it is `listening`."""
-    with _heard(Interrupt(), signals.stop):
-        yield
+    """Turn signals into a KeyboardInterrupt while the block runs, wherever nobody in it is `listening`.
+
+    One that came before is raised at once.
+    """
+    with _heard(Interrupt(LONG_GRACE_S, MAY_BE_LEFT), signals.stop):
+        try:
+            if _is_main() and (number := signals.asked()):
+                raise KeyboardInterrupt(number)
+            yield
+        finally:
+            signals.last_word()
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager
 def _heard(interrupt: Interrupt, handler: Handler) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_main():
         yield
         return
     ours, theirs = os.pipe()

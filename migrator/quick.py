@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def answer(argv: list[str]) -> int | None:
-    """Return the exit code of an upgrade that has nothing to do, or was stopped; None for all else."""
+    """Return the exit code of an upgrade that has nothing to do, or only a checkpoint to load; None for all else."""
     known = manifest.read() if argv[:1] == ["upgrade"] else None
     return _upgrade(known, argv[1:], os.environ) if known else None
 
@@ -107,7 +107,7 @@ def whole(argv: list[str]) -> int:
 
 
 def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> int | None:
-    """Return the exit code of an upgrade that has nothing to do; None if it is not known to be one."""
+    """Return the exit code of such an upgrade; None if it is not known to be one."""
     asked = _asked(flags, env)
     if asked is None or len(known.heads) != 1 or not _is_plain(env):
         return None
@@ -121,10 +121,7 @@ def _upgrade(known: "Manifest", flags: list[str], env: "Mapping[str, str]") -> i
         "app_schema": env.get("MIGRATOR_APP_SCHEMA") or "",
     }  # fmt: skip
     url = (env.get("MIGRATOR_DATABASE_URL") or "").strip() or (env.get("DATABASE_URL") or "").strip()
-    try:
-        found = _look(url, row)
-    except KeyboardInterrupt as stopped:
-        return say_stopped(stopped, "nothing was changed")
+    found = _look(url, row)
     if found.is_done:
         return _say(f"done: nothing to do, the database is at {known.heads[0]} (safe to run again)")
     if found.without_ledger is None:
@@ -246,7 +243,7 @@ def _is_private(connection: "Connection", *, must_be: bool) -> bool:
         return True
     if must_be or "." in host or ":" in host:
         return False
-    from _socket import socket  # noqa: PLC0415 - as with _signal
+    from _socket import socket  # noqa: PLC0415 - what `socket` is made of, without the `enum` around it
 
     copy = socket(fileno=os.dup(connection.fileno()))
     try:
@@ -264,13 +261,3 @@ def _say(text: str) -> int:
 
         silence_closed_streams()
     return 0
-
-
-def say_stopped(stopped: KeyboardInterrupt, what: str) -> int:
-    """Write as the last word that a signal stopped the run, and what that means; return the exit code."""
-    from migrator import signals  # noqa: PLC0415
-    from migrator.errors import Interrupted  # noqa: PLC0415
-    from migrator.report import Report  # noqa: PLC0415
-
-    number = signals.number_of(stopped)
-    return Report().error(Interrupted(number, f"stopped by signal {number}; {what}"))

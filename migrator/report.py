@@ -11,6 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from migrator import signals
+
 if TYPE_CHECKING:
     from migrator.errors import MigratorError
 
@@ -34,6 +36,8 @@ class Report:
 
     def finish(self, code: int, outcome: str, text: str) -> int:
         """Write the last word: what happened, whether it is safe to run again, what to do; return the exit code."""
+        if not self.quiet:
+            signals.last_word()
         self.line(text)
         if self.as_json:
             document = {"format": FORMAT, "verb": self.verb, "outcome": outcome, "exit_code": code, **self.data}

@@ -120,9 +120,7 @@ def _outside(server: URL, refused: str, cure: str) -> Iterator[Any]:
     try:
         connection = psycopg2.connect(server.render_as_string(hide_password=False), connect_timeout=10)
     except psycopg2.OperationalError as error:
-        raise errors.Unreachable(
-            f"no throw-away database on {place}: {_first_line(error)}", f"Check {VARIABLE}"
-        ) from None
+        raise errors.Unreachable(f"{refused} on {place}: {_first_line(error)}", f"Check {VARIABLE}") from None
     except psycopg2.ProgrammingError as error:
         raise errors.Usage(
             f"{VARIABLE} is no address: {_first_line(error)}", "Leave out what libpq does not know"

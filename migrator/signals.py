@@ -1,7 +1,9 @@
-"""Signals: those that end a run, and a process that heeds them where nobody listens for them.
+"""Signals: which of them end a run; whether one has come; what a process does about it where nobody listens.
 
 Python's own default for SIGTERM ends the process without a last word, and the first process of a container ignores it.
-This module is part of the quick way: it imports what `signal` is made of, without the `enum` around it.
+So a signal is noted from the first moment on, and whoever can act on it looks: an exception raised while modules are
+being imported would be lost in some of them. This module is part of the quick way: it imports what `signal` is made of,
+without the `enum` around it.
 """
 
 import _signal
@@ -12,6 +14,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
     Handler = Callable[[int, FrameType | None], object]
+
+
+class _Process:
+    """What came of signals in this process; a handler has no other place to write to."""
+
+    asked: int | None = None
+    is_over = False
 
 
 def ending() -> tuple[int, ...]:
@@ -25,11 +34,35 @@ def handle(handler: "Handler") -> dict[int, object]:
     return {number: _signal.signal(number, handler) for number in ending()}
 
 
-def stop(number: int, _frame: object) -> None:
-    """Raise KeyboardInterrupt with the signal's number: what Python itself does for SIGINT, but for the number."""
-    raise KeyboardInterrupt(number)
+def asked() -> int | None:
+    """Return the first signal that asked this process to end; None if none did."""
+    return _Process.asked
+
+
+def note(number: int, _frame: object = None) -> None:
+    """Write down that a signal has come."""
+    _Process.asked = _Process.asked or number
+
+
+def stop(number: int, _frame: object = None) -> None:
+    """Raise KeyboardInterrupt with the signal's number, as Python does for SIGINT: once, and before the last word."""
+    is_first = _Process.asked is None
+    note(number)
+    if is_first and not _Process.is_over:
+        raise KeyboardInterrupt(number)
+
+
+def last_word() -> None:
+    """Have `stop` raise no more: what is being said now is what came of the run."""
+    _Process.is_over = True
+
+
+def forget() -> None:
+    """Begin anew, for the next command line of the same process."""
+    _Process.asked, _Process.is_over = None, False
 
 
 def number_of(stopped: KeyboardInterrupt) -> int:
-    """Return the signal that a KeyboardInterrupt came of: SIGINT where Python itself raised it."""
-    return stopped.args[0] if stopped.args else int(_signal.SIGINT)
+    """Return the signal that a KeyboardInterrupt came of: SIGINT where Python, or a file of the user's, raised it."""
+    given = stopped.args[0] if stopped.args else None
+    return given if isinstance(given, int) else int(_signal.SIGINT)

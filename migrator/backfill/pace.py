@@ -55,5 +55,10 @@ class Pace:
             self.least = 1
 
     def missed(self) -> None:
-        """Take in that a batch met somebody's lock, or took far too long."""
+        """Take in that a batch met somebody's lock."""
         self.size = max(1, self.size // 2)
+
+    def cut_off(self) -> None:
+        """Take in that a batch took far too long: whatever rows cost before, half as many are judged anew."""
+        self.size = max(1, self.size // 2)
+        self.least, self.last = 1, (0, 0.0)

@@ -235,7 +235,7 @@ class _Round:
             return True
         size = min(batches.pace.size, batches.limit or batches.pace.size)
         if size > 1 and error.pgcode == CANCELED and batches.limit is None:
-            batches.pace.missed()  # not a limit, which would hide from the pace how long the smaller batch takes
+            batches.pace.cut_off()  # not a limit, which would hide from the pace how long the smaller batch takes
             return True
         if size > 1 and (error.pgcode == CANCELED or is_of_a_row(error.pgcode)):
             batches.limit = max(1, size // 2)

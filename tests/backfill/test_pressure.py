@@ -167,3 +167,12 @@ def test_the_reason_is_shown_while_it_lasts(people, run, spawn, db, client, undo
 
 def paused_for(run, project):
     return run("backfill", "status", "--json", project=project).json["backfills"][0]["paused_for"] or ""
+
+
+def test_a_batch_that_was_cut_off_among_quick_ones_is_not_tried_at_that_size_again():
+    pace = Pace(100, 50)
+    steady(pace, 0.025)
+    assert pace.size == 1000
+    pace.cut_off()  # from here on a row takes 6 ms
+    pace.took(pace.size, pace.size, pace.size * 6.0)
+    assert pace.size < 10

@@ -16,6 +16,7 @@ from migrator import fresh
 from migrator.checkpoint import file
 from tests.migrator.rig import until
 from tests.migrator.test_quick import DONE, HEAD, Copy
+from tests.migrator.test_signals import STRUCK
 from tests.torture import state
 
 LOADED = "loaded     checkpoint of 8 revisions"
@@ -241,6 +242,13 @@ def test_stopped_in_the_middle_it_says_so_and_nothing_happened(copy, halted, exe
     assert said.splitlines()[-1].startswith(f"interrupted: stopped by signal {int(number)}; what was running was")
     assert execute("SELECT outcome, error FROM migrator.run") == [("interrupted", "Interrupted")]
     assert goes_on(copy, execute) == ["interrupted", "done"]
+
+
+def test_stopped_while_it_finds_that_the_whole_way_has_to_look_it_is_stopped_there(copy, execute):
+    execute("CREATE TABLE theirs (id int)")
+    said = copy.python("-c", STRUCK, "migrator.fresh:_require_fit:once", "upgrade")
+    assert (said.returncode, said.stderr.splitlines()[-1].partition(":")[0]) == (143, "interrupted"), said
+    assert execute("SELECT to_regclass('migrator.step') IS NULL") == [(True,)]
 
 
 def test_a_connection_lost_in_the_middle_is_said_and_nothing_happened(copy, halted, execute):

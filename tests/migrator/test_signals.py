@@ -1,5 +1,6 @@
 """Signals: whatever it is doing, it takes back what is open, lets go of the lock and leaves soon."""
 
+import json
 import os
 import signal
 import socket
@@ -134,48 +135,94 @@ def test_killed_while_it_is_queued_it_does_not_stay_in_the_queue(spawn, project,
 
 # The process as it is, but for one function that first sends the process a signal.
 STRUCK = """
-import os, signal, sys
+import signal, sys
 from importlib import import_module
 from migrator import __main__
-place, name = sys.argv.pop(1).rsplit(":", 1)
+place, name, when = sys.argv.pop(1).split(":")
 owner = import_module(place.partition("/")[0])
 owner = getattr(owner, place.partition("/")[2]) if "/" in place else owner
 whole = getattr(owner, name)
 def struck(*arguments, **named):
-    os.kill(os.getpid(), signal.SIGTERM)
-    return whole(*arguments, **named)
+    answer = whole(*arguments, **named) if when == "after" else None
+    both = {signal.SIGTERM, signal.SIGHUP} if when == "twice" else {signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, both)
+    for number in both:
+        signal.raise_signal(number)  # to this thread: pending until it lets them in
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+    except KeyboardInterrupt:  # as the import of some modules does
+        if when != "lost":
+            raise
+    return answer if when == "after" else whole(*arguments, **named)
 setattr(owner, name, struck)
 __main__.run()
 """
 
 
-def struck(place, project, db, *arguments):
-    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", STRUCK, place, *arguments],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+def struck(place, environment, *arguments):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have it ignored
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", STRUCK, place, *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.parametrize("when", ["once", "twice", "lost"])
 @pytest.mark.parametrize(
     ("place", "columns"),
     [
         ("migrator.quick:answer", []),  # before anything
         ("migrator.driver:complete", []),  # before it has read its arguments
-        ("migrator.settings:load", []),  # before it has connected
+        ("importlib:import_module", []),  # before it has its verb
+        ("migrator.environment:load", []),  # before it has connected
         ("migrator.report/Report:finish", ["id"]),  # after all was done
     ],
 )
-def test_while_nobody_listens(place, columns, project, db):
+def test_while_nobody_listens(place, when, columns, project, db):
     project.sql("a1", "CREATE TABLE t (id int)")
-    done = struck(place, project, db, "upgrade")
-    last = done.stderr.splitlines()[-1]
-    assert (done.returncode, last.partition(":")[0]) == (143, "interrupted"), done
-    assert last.endswith("(exit 143; safe to run again as it is)")
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini)}
+    done = struck(f"{place}:{when}", environment, "upgrade")
     assert "Traceback" not in done.stderr
+    assert db.columns("t") == columns
     until(lambda: not db.migrators(), "its backends to leave")
     assert db.lock_is_free()
-    assert db.columns("t") == columns
+    if columns and when == "lost":  # there is nothing left to stop
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    last = done.stderr.splitlines()[-1]
+    assert last.partition(":")[0] == "interrupted"
+    assert done.returncode in ((129, 143) if when == "twice" else (143,))
+    assert last.endswith(f"(exit {done.returncode}; safe to run again as it is)")
+
+
+def test_after_the_last_word_there_is_no_other(project, db):
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini)}
+    done = struck("migrator.report/Report:finish:after", environment, "wait", "--json")
+    assert (done.returncode, done.stderr.count("interrupted")) == (0, 0)
+    assert json.loads(done.stdout)["outcome"] == "done"
+
+
+def test_a_throw_away_database_is_dropped_in_its_own_time(server, db):
+    code = """
+import os, signal, sys, time
+from migrator import drop, interrupt, shadow
+def slowly(*arguments, whole=drop.database):
+    time.sleep(interrupt.GRACE_S + 0.5)
+    whole(*arguments)
+drop.database = slowly
+with interrupt.heeding(), shadow.database(sys.argv[1]) as url:
+    print(url.rpartition("/")[2], flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, server.url], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr.splitlines()[-1] == f"KeyboardInterrupt: {signal.SIGTERM}"
+    assert db.rows("SELECT 1 FROM pg_database WHERE datname = %s", done.stdout.strip()) == []
 
 
 def test_after_the_last_word_it_leaves_as_it_said(project, db):
