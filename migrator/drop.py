@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 
@@ -15,8 +15,10 @@ _HAS_FORCE = 130000
 _END_OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user"
 
 
-def database(ask: Callable[[str, tuple[Any, ...]], object], server_version: int, name: str) -> None:
+def database(ask: Callable[..., object], server_version: int, name: str) -> None:
     """Drop a database, if it is there; `ask` runs a statement outside of any transaction, and not in that database.
+
+    It is called as psycopg2's `cursor.execute` is: a name with a percent sign goes without parameters.
 
     Raises psycopg2.Error where somebody stays in it, or who asks does not own it.
 
@@ -25,10 +27,10 @@ def database(ask: Callable[[str, tuple[Any, ...]], object], server_version: int,
     """
     if server_version >= _HAS_FORCE:
         try:
-            ask(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)", ())
+            ask(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
         except psycopg2.errors.InsufficientPrivilege:
             pass
         else:
             return
     ask(_END_OURS, (name,))
-    ask(f"DROP DATABASE IF EXISTS {quoted(name)}", ())
+    ask(f"DROP DATABASE IF EXISTS {quoted(name)}")

@@ -23,7 +23,7 @@ GRACE_S = 1.7  # A platform and an operator expect the job to be gone within two
 LONG_GRACE_S = 8.0
 CANCEL_EVERY_S = 0.1
 ROLLED_BACK = "the server rolls back"
-MAY_BE_LEFT = "a throw-away database may be left; nothing else was changed"
+MAY_BE_LEFT = "a throw-away database may be left, what was done stays"
 
 
 class Interrupt:

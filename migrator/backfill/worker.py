@@ -234,11 +234,11 @@ class _Round:
             self._pause_for_lock()
             return True
         size = min(batches.pace.size, batches.limit or batches.pace.size)
-        if size > 1 and error.pgcode == CANCELED and batches.limit is None:
-            batches.pace.cut_off()  # not a limit, which would hide from the pace how long the smaller batch takes
-            return True
         if size > 1 and (error.pgcode == CANCELED or is_of_a_row(error.pgcode)):
-            batches.limit = max(1, size // 2)
+            if error.pgcode == CANCELED and batches.limit is None:
+                batches.pace.cut_off()  # a limit would hide from the pace how long the smaller batch takes
+            else:
+                batches.limit = max(1, size // 2)
             return True
         if self.session.raw.closed or error.pgcode is None:
             raise connect.lost(self.means.control.where) from error

@@ -71,6 +71,14 @@ def test_a_copy_that_a_killed_run_left_is_dropped_by_the_next_and_nobody_elses_i
     assert db.rows(COPIES, prefix) == []
 
 
+def test_a_copy_of_an_odd_name_is_dropped_as_well(project, run, db, prefix, left):
+    project.sql("a1", "CREATE TABLE t (id int)")
+    left(name='50% of "it"')
+    done = run("upgrade", project=project)
+    assert done.code == 0, done.text
+    assert db.rows(COPIES, prefix) == []
+
+
 def test_a_copy_is_dropped_by_the_next_run_be_there_nothing_to_do(project, run, db, prefix, left):
     project.sql("a1", "CREATE TABLE t (id int)")
     assert run("upgrade", project=project).code == 0
