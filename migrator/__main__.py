@@ -1,5 +1,6 @@
 """`python -m migrator`, and what the image's `migrator` runs: the command line as a process."""
 
+import atexit
 import os
 import sys
 
@@ -12,6 +13,8 @@ def run() -> None:
     signals.handle(signals.note)
     code = quick.answer(sys.argv[1:])
     if code is None:
+        # Python takes its handlers away before it has ended; what is ignored by then stays so. First in, last out.
+        atexit.register(signals.ignore)
         code = quick.whole(sys.argv[1:])
         keep_to(code)
         sys.exit(code)
@@ -20,8 +23,10 @@ def run() -> None:
 
 
 def keep_to(code: int) -> None:
-    """Have a signal from now on end the process at once, as what it has said: it may still wait for a thread."""
+    """Have a signal, also one that came, end the process as what it has said: it may still wait for a thread."""
     signals.handle(lambda _number, _frame: os._exit(code))
+    if signals.asked():
+        os._exit(code)
 
 
 def stand_in() -> None:
@@ -37,8 +42,6 @@ def stand_in() -> None:
 
 def leave(code: int) -> None:
     """End the process; where nothing waits for its end, without taking the interpreter apart: which takes long."""
-    import atexit  # noqa: PLC0415 - built in
-
     # The quick answer, or that of a load, was written out, its connection closed; another tool may have left more.
     if code == 0 and _is_alone() and not getattr(atexit, "_ncallbacks", lambda: 1)():
         os._exit(code)

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from migrator import __version__, answer, interrupt, settings, signals
+from migrator import __version__, answer, interrupt, settings
 from migrator.backfill import arguments as backfill_arguments
 from migrator.errors import Usage
 from migrator.rehearsal import arguments as rehearsal_arguments
@@ -134,10 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     report = Report(as_json="--json" in argv or _switch("MIGRATOR_JSON"))
     debug = "--debug" in argv or _switch("MIGRATOR_DEBUG")
-    try:
-        return answer.answered(report, lambda: _run(argv, report), debug=debug)
-    finally:
-        signals.forget()
+    return answer.answered(report, lambda: _run(argv, report), debug=debug)
 
 
 def _run(argv: list[str], report: Report) -> int:

@@ -107,6 +107,7 @@ def heeding() -> Iterator[None]:
     One that came before is raised at once.
     """
     with _heard(Interrupt(LONG_GRACE_S, MAY_BE_LEFT), signals.stop):
+        signals.begin()
         try:
             if _is_main() and (number := signals.asked()):
                 raise KeyboardInterrupt(number)

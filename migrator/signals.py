@@ -34,6 +34,12 @@ def handle(handler: "Handler") -> dict[int, object]:
     return {number: _signal.signal(number, handler) for number in ending()}
 
 
+def ignore() -> None:
+    """Have the signals that end a run do nothing any more."""
+    for number in ending():
+        _signal.signal(number, _signal.SIG_IGN)
+
+
 def asked() -> int | None:
     """Return the first signal that asked this process to end; None if none did."""
     return _Process.asked
@@ -57,9 +63,9 @@ def last_word() -> None:
     _Process.is_over = True
 
 
-def forget() -> None:
-    """Begin anew, for the next command line of the same process."""
-    _Process.asked, _Process.is_over = None, False
+def begin() -> None:
+    """Have `stop` raise again, for the next command line of a process; one that was asked to end begins none."""
+    _Process.is_over = False
 
 
 def number_of(stopped: KeyboardInterrupt) -> int:

@@ -206,6 +206,24 @@ def test_after_the_last_word_there_is_no_other(project, db):
     assert json.loads(done.stdout)["outcome"] == "done"
 
 
+def test_while_python_ends_no_signal_makes_another_code_of_it(project, db):
+    code = """
+import signal
+from migrator import __main__, signals
+def last():
+    print(*(signal.getsignal(number).name for number in (signal.SIGINT, signal.SIGTERM)), flush=True)
+ignore = signals.ignore
+signals.ignore = lambda: (ignore(), last())
+__main__.run()
+"""
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "wait"],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "SIG_IGN SIG_IGN"), done
+
+
 def test_a_throw_away_database_is_dropped_in_its_own_time(server, db):
     code = """
 import os, signal, sys, time
