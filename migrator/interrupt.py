@@ -7,11 +7,10 @@ import os
 import signal
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from migrator import signals
-from migrator.errors import Interrupted
+from migrator.errors import AGAIN_AS_IT_IS, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,22 +36,29 @@ class Interrupt:
         self._asked = threading.Event()
         self._over = threading.Event()
 
-    def ask(self, signum: int) -> None:
-        """Ask the run to stop, as a signal does."""
+    def note(self, signum: int) -> None:
+        """Write down that the run was asked to stop: a handler may do no more.
+
+        What it interrupts may be the sleep, and hold the lock that waking it takes.
+        """
         self.signum = self.signum or signum
+
+    def ask(self, signum: int) -> None:
+        """Ask the run to stop, and wake it."""
+        self.note(signum)
         self._asked.set()
 
     def check(self) -> None:
         """Raise Interrupted if the run was asked to stop."""
-        if self._asked.is_set():
+        if self.signum:
             self.cancel = lambda: None  # nothing runs any more but what takes back and lets go
-            raise Interrupted(self.signum or signal.SIGTERM)
+            raise Interrupted(self.signum)
 
     def instead_of(self, error: BaseException) -> BaseException:
         """Return Interrupted where an error is only what a cancelled statement said; else the error itself."""
-        if not self._asked.is_set() or isinstance(error, Interrupted):
+        if not self.signum or isinstance(error, Interrupted):
             return error
-        return Interrupted(self.signum or signal.SIGTERM)
+        return Interrupted(self.signum)
 
     def sleep(self, seconds: float) -> None:
         """Sleep, or raise Interrupted as soon as the run is asked to stop."""
@@ -60,7 +66,7 @@ class Interrupt:
         self.check()
 
     def _follow(self, wakeup: int) -> None:
-        """Cancel what runs until the run is over; leave by force when the grace time ends.
+        """Wake the run and have what runs cancelled; leave by force when the grace time ends.
 
         A thread of its own: psycopg2 waits in C, where Python's own signal handlers do not run. Leaving by
         force is safe at any point: the server rolls back what is open and the session's lock goes with it.
@@ -72,16 +78,20 @@ class Interrupt:
                 return
             number = data[0]
         self.ask(number)
-        end = time.monotonic() + self.grace_s
-        while time.monotonic() < end:
+        threading.Thread(target=self._cancel, daemon=True, name="cancel").start()
+        if self._over.wait(self.grace_s):
+            return
+        with contextlib.suppress(Exception):  # the process's own: a models file that is being loaded has another
+            said = f"interrupted: left by force after {self.grace_s:g} s; {self.forced}"
+            print(f"{said} (exit {128 + number}; {AGAIN_AS_IT_IS})", file=sys.__stderr__, flush=True)
+        os._exit(128 + number)
+
+    def _cancel(self) -> None:
+        """Cancel what runs until the run is over; on a thread of its own too: a network that is cut answers nothing."""
+        while not self._over.is_set():
             with contextlib.suppress(Exception):
                 self.cancel()
-            if self._over.wait(CANCEL_EVERY_S):
-                return
-        with contextlib.suppress(Exception):  # the process's own: a models file that is being loaded has another
-            said = f"interrupted: left by force after {self.grace_s:g} s; {self.forced}; safe to run again"
-            print(said, file=sys.__stderr__, flush=True)
-        os._exit(128 + number)
+            self._over.wait(CANCEL_EVERY_S)
 
 
 @contextlib.contextmanager
@@ -90,7 +100,7 @@ def listening(interrupt: Interrupt) -> Iterator[Interrupt]:
 
     One that came before counts, and one that the block had no time to act on is noted for what comes after.
     """
-    with _heard(interrupt, lambda number, _frame: interrupt.ask(number)):
+    with _heard(interrupt, lambda number, _frame: interrupt.note(number)):
         if _is_main() and (number := signals.asked()):
             interrupt.ask(number)
         try:

@@ -196,7 +196,13 @@ class Running:
         self._texts = {"out": [], "err": []}
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONFAULTHANDLER": "1",
+                **environment,
+            },
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -230,7 +236,12 @@ class Running:
         self.process.send_signal(number)
 
     def result(self, seconds=SECONDS):
-        code = self.process.wait(seconds)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)  # it says where each of its threads is
+            self._heard_out()
+            raise AssertionError(f"it does not end:\n{self.text}") from None
         self._heard_out()
         return Result(code, "".join(self._texts["out"]), "".join(self._texts["err"]))
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.app.rig import Network
 from tests.migrator.rig import ROOT, Running, until
 
 SECONDS = 20  # it promises two, and what is stopped here would take a minute: a busy machine is allowed for
@@ -118,6 +119,56 @@ def test_twice_is_as_good_as_once(spawn, project, db):
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
     running.signal(signal.SIGTERM)
     check(stop(running, signal.SIGTERM), signal.SIGTERM, db)
+
+
+def test_at_every_line_of_a_sleep():
+    code = """
+import signal, sys, threading
+from migrator import signals
+from migrator.errors import Interrupted
+from migrator.interrupt import Interrupt, listening
+def strike(at):
+    "Send a signal at that line of the sleep's own code; tell whether there is one."
+    lines = 0
+    def trace(frame, event, _):
+        nonlocal lines
+        if frame.f_code.co_filename != threading.__file__:
+            return None
+        lines += event == "line"
+        if event == "line" and lines == at:
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+    signals._Process.asked = None
+    with listening(Interrupt()) as interrupt:
+        sys.settrace(trace)
+        try:
+            interrupt.sleep(0.02)
+        except Interrupted:
+            return True
+        finally:
+            sys.settrace(None)
+    return lines >= at
+struck = 0
+while strike(struck + 1):
+    struck += 1
+print(struck)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert int(done.stdout) > 10, done
+
+
+def test_while_the_network_is_silent(spawn, project, db):
+    project.sql("a1", "SELECT pg_sleep(60)")
+    network = Network(db.url)
+    running = spawn("upgrade", project=project, url=network.url)
+    until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
+    network.freeze()  # nobody hears that the statement is to be cancelled
+    done = stop(running, signal.SIGTERM)
+    network.close()
+    check(done, signal.SIGTERM, db)
+    assert "left by force after 1.7 s" in done.last
 
 
 def test_killed_while_it_is_queued_it_does_not_stay_in_the_queue(spawn, project, db, client):

@@ -235,7 +235,7 @@ def _said(code, child, fault):
         wrong.append("a password in what it said")
     if code == 0 and not child.last.startswith("done: "):
         wrong.append(f"last line: {child.last}")
-    if code in (5, 143) and f"(exit {code}; safe to run again" not in child.last and "left by force" not in child.last:
+    if code in (5, 143) and f"(exit {code}; safe to run again" not in child.last:
         wrong.append(f"last line: {child.last}")
     return wrong
 
