@@ -110,7 +110,9 @@ def drop_left_behind(means: Means) -> None:
     if left:
         with _unhurried(means):
             for (name,) in left:
-                if not means.deadline.passed:  # somebody in each of them costs five seconds
+                if means.deadline.passed:  # somebody in each of them costs five seconds
+                    _tell_left(means, name, "there was no time left for it")
+                else:
                     _drop(means, name)
 
 
@@ -121,24 +123,24 @@ def _drop(means: Means, name: str) -> None:
     try:
         drop.database(means.control.rows, means.control.server_version, name)
     except psycopg2.Error as error:
-        reason = error.diag.message_primary or "the server does not say why"
-        means.tell(f"left       {name}   a copy of the schema, which the next run is to drop: {reason}")
+        _tell_left(means, name, error.diag.message_primary or "the server does not say why")
+
+
+def _tell_left(means: Means, name: str, reason: str) -> None:
+    means.tell(f"left       {name}   a copy of the schema, which the next run is to drop: {reason}")
 
 
 @contextlib.contextmanager
 def _unhurried(means: Means) -> Iterator[None]:
     """Give the control connection the time that making and dropping a database takes on a busy server.
 
-    Both wait for a checkpoint there, and for whoever just connects; what cut them short would leave the copy. A signal
-    cancels nothing meanwhile: that would wait for the control connection, and who has to leave by force would not.
+    Both wait for a checkpoint there, and for whoever just connects; what cut them short would leave the copy.
     """
     seconds = max(10, min(60, int(means.deadline.left())))
-    cancel, means.interrupt.cancel = means.interrupt.cancel, lambda: None
     try:
         means.control.rows(f"SET lock_timeout = '5s'; SET statement_timeout = '{seconds}s'")
         yield
     finally:
-        means.interrupt.cancel = cancel
         with contextlib.suppress(MigratorError):  # the connection is lost, as whoever uses it next will say
             means.control.bound(means.settings)
 

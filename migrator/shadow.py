@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 VARIABLE = "MIGRATOR_SHADOW_URL"
 PREFIX = "shadow_"
 DEFAULT_PORT = 5432
+_ANOTHER = "postgres"  # a database that is copied may have nobody in it
 _ROLES = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'"
 
 
@@ -75,9 +76,17 @@ def _require_binaries() -> None:
 
 
 @contextlib.contextmanager
-def _made_on(server: URL) -> Iterator[str]:
+def copied(url: str) -> Iterator[str]:
+    """Give the URL of a copy of a throw-away database as it is now, with nobody in it; it is dropped at the end."""
+    original = _parse(url)
+    with _made_on(original.set(database=_ANOTHER), template=str(original.database)) as copy:
+        yield copy
+
+
+@contextlib.contextmanager
+def _made_on(server: URL, template: str = "template0") -> Iterator[str]:
     name = PREFIX + secrets.token_hex(8)
-    _execute(server, "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
+    _execute(server, "CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'", name, template)
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:

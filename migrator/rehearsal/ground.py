@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from alembic.runtime.migration import MigrationStep
-from psycopg2 import sql
 from sqlalchemy import make_url
 
-from migrator import connect, drop, environment, shadow
+from migrator import connect, environment, shadow
 from migrator.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
@@ -97,19 +95,8 @@ class Ground:
     @contextlib.contextmanager
     def copied(self) -> Iterator[Ground]:
         """Give a copy of this database as it is now; it is dropped at the end."""
-        name = f"{shadow.PREFIX}{secrets.token_hex(8)}"
-        url = make_url(self.url)
-        with _outside(url) as cursor:
-            cursor.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(url.database or "")
-                )
-            )
-        try:
-            yield _ground(url.set(database=name).render_as_string(hide_password=False), self.settings)
-        finally:
-            with contextlib.suppress(psycopg2.Error), _outside(url) as cursor:
-                drop.database(cursor.execute, cursor.connection.server_version, name)
+        with shadow.copied(self.url) as url:
+            yield _ground(url, self.settings)
 
 
 @contextlib.contextmanager
@@ -131,13 +118,3 @@ def _ground(url: str, settings: Settings) -> Ground:
         idle_timeout_ms=0,
     )  # fmt: skip
     return Ground(url, own, environment.load(own))
-
-
-@contextlib.contextmanager
-def _outside(url: Any) -> Iterator[Any]:
-    """Give a cursor on another database of the same server: one that is copied may have nobody in it."""
-    dsn = url.set(database="postgres", drivername="postgresql").render_as_string(hide_password=False)
-    with contextlib.closing(psycopg2.connect(dsn, connect_timeout=10)) as raw:
-        raw.autocommit = True
-        with raw.cursor() as cursor:
-            yield cursor

@@ -50,6 +50,18 @@ def test_it_is_dropped_when_the_work_on_it_fails(server):
     assert databases(server) == before
 
 
+def test_a_copy_has_what_is_there_is_another_and_is_gone_afterwards(server):
+    with shadow.database(server.url) as url:
+        with contextlib.closing(psycopg2.connect(url)) as there, there.cursor() as cursor:
+            cursor.execute("CREATE TABLE t AS SELECT 1 AS id")
+            there.commit()
+        before = databases(server)
+        with shadow.copied(url) as copy:
+            assert ask(copy, "DELETE FROM t RETURNING id") == [1]
+        assert databases(server) == before
+        assert ask(url, "SELECT id FROM t") == [1]
+
+
 @pytest.mark.parametrize(
     ("given", "error"),
     [
