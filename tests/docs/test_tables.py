@@ -16,7 +16,7 @@ WRITE = "write it anew with `python -m tests.docs.tables`"
 def codes():
     """Every exit code a verb may end with."""
     ours = {each.code for each in subclasses(errors.MigratorError) if each is not errors.Interrupted}
-    return ours | {errors.EXIT_DONE, errors.EXIT_BUG, errors.Interrupted(2).code, errors.Interrupted(15).code}
+    return ours | {errors.EXIT_DONE, errors.EXIT_BUG} | {errors.Interrupted(number).code for number in (1, 2, 15)}
 
 
 def subclasses(parent):
@@ -49,7 +49,7 @@ def test_the_runbook_has_a_section_for_every_exit_code():
 
 def test_the_runbooks_last_lines_carry_the_word_and_the_code_of_their_section():
     words = {each.code: each.word for each in subclasses(errors.MigratorError)} | {0: "done", 70: "bug"}
-    words |= {130: "interrupted", 143: "interrupted"}
+    words |= dict.fromkeys((129, 130, 143), "interrupted")
     runbook = page("docs/runbook.md")
     for heading in runbook.headings():
         if not heading[0].isdigit():
