@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
-from migrator import pooler, tls
+from migrator import pooler, silence, tls
 from migrator.address import Address, address
 from migrator.errors import Busy, Interrupted, MigratorError, Refused, Unreachable, Usage
 
@@ -53,14 +53,17 @@ def open_connection(where: Address, timeout_s: float) -> psycopg2.extensions.con
     """Open one connection, or raise psycopg2.OperationalError."""
     # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
     extra = {} if "gssencmode" in where.dsn else {"gssencmode": "disable"}
-    return psycopg2.connect(
+    connection = psycopg2.connect(
         where.dsn,
         connect_timeout=max(2, int(min(timeout_s, CONNECT_TIMEOUT_S))),  # libpq rounds 1 up to 2 anyway
         keepalives_idle=30,
         keepalives_interval=10,
         keepalives_count=3,
+        tcp_user_timeout=60_000,  # what was sent and never received: no keepalive is, before that
         **extra,
     )
+    silence.note(connection)
+    return connection
 
 
 def wait(
@@ -124,6 +127,7 @@ class Control:
         self.raw = raw
         self.where = where
         self.mutex = threading.RLock()
+        silence.note(raw)
         raw.autocommit = True
         psycopg2.extensions.register_type(_ANY_TIME, raw)
         # Asked of the server: through a pooler, libpq knows only the pooler's own number.

@@ -26,7 +26,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from migrator import connect, unread
+from migrator import connect, silence, unread
 from migrator.errors import Busy, MigratorError, Refused, StepFailed, Unreachable, Usage
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ def take_over(context: Any, work: Callable[[dict[str, Any]], None]) -> None:
             "env.py hands over a connection that is already in a transaction",
             "call context.configure() before anything runs on it: each revision needs a transaction of its own",
         )
+    silence.note(context.connection.connection.dbapi_connection)  # env.py may have made it itself
     context.connection.exec_driver_sql(connect.LEDGER_OUT_OF_SEARCH_PATH)
     context.connection.commit()
     alembic_run = context.run_migrations

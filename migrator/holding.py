@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from migrator import connect, ledger, lock
+from migrator import connect, ledger, lock, silence
 from migrator.clock import Deadline
 from migrator.errors import MigratorError, Unreachable
 from migrator.interrupt import Interrupt, listening
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, report: Report, there: Connection | None = None) -> Iterator[Means]:
-    """Connect within the run's deadline, unless a connection is there; signals listened to; yields the run's means."""
-    deadline = Deadline.after(settings.deadline_ms)
-    with listening(Interrupt()) as interrupt:
+def connected(
+    settings: Settings, report: Report, there: Connection | None = None, deadline: Deadline | None = None
+) -> Iterator[Means]:
+    """Connect within the run's deadline, unless a connection is there; signals listened to; yields the run's means.
+
+    The deadline is counted from now, unless the run began before and has one.
+    """
+    deadline = deadline or Deadline.after(settings.deadline_ms)
+    with listening(Interrupt()) as interrupt, silence.bounded(deadline):
         control = connect.control(settings, deadline, interrupt, report.line, there)
         try:
             with connect.errors_of_server(control.where):

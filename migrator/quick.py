@@ -9,7 +9,7 @@ variable not known here, goes the whole way, which asks everything again: this p
 import os
 import sys
 
-from migrator import __version__, driver, manifest, state
+from migrator import __version__, driver, manifest, signals, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from migrator.manifest import Manifest
 
 CONNECT_TIMEOUT_S = "2"  # a database that does not answer is waited for on the whole way
+_LOOK_MS, _LOOKS = 100, 80  # longer than the server lets it take: that one is silent
 _MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PRIVATE = ("10.", "127.", "192.168.", *(f"172.{number}." for number in range(16, 32)))
 
@@ -194,17 +195,39 @@ def _look(url: str, row: dict[str, object]) -> _Found:
         # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
         where = {"gssencmode": "disable"} | where | {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name}
         where |= {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}  # for a load
+        where["tcp_user_timeout"] = "60000"
         if must_be_private and "PGSSLMODE" not in os.environ:
             where["sslmode"] = "require"
         connection, found = driver.connect(psycopg, where), _UNKNOWN
+        psycopg.set_wait_callback(_wait)
         try:
             found = _ask(connection, psycopg.Error, row, must_be_private=must_be_private)
         finally:
+            psycopg.set_wait_callback(None)
             if found.without_ledger is None:
                 connection.close()
-    except (psycopg.Error, UnicodeError):
+    except (psycopg.Error, UnicodeError, TimeoutError):
         return _UNKNOWN
     return found
+
+
+def _wait(connection: "Connection") -> None:
+    """Wait for an answer, as libpq does by itself, but not for good, and not past a signal that ends the run.
+
+    A wait callback of psycopg2's; raises TimeoutError.
+    """
+    from select import POLLIN, POLLOUT, poll  # noqa: PLC0415 - no database, no wait
+
+    poller = poll()
+    for _ in range(_LOOKS):
+        state = connection.poll()
+        if not state:
+            return
+        poller.register(connection.fileno(), (POLLIN, POLLOUT)[state - 1])
+        poller.poll(_LOOK_MS)
+        if signals.asked():
+            break
+    raise TimeoutError
 
 
 def _ask(connection: "Connection", error: type[Exception], row: dict[str, object], *, must_be_private: bool) -> _Found:

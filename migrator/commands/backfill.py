@@ -8,6 +8,7 @@ from migrator import run
 from migrator.backfill import progress, store
 from migrator.backfill.pressure import Limits
 from migrator.backfill.worker import TARGET_MS, Worker
+from migrator.clock import Deadline
 from migrator.errors import EXIT_DONE, Busy, Refused, Unreachable
 from migrator.settings import duration_ms
 
@@ -44,21 +45,20 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Work until all is done; what a lost connection cut off goes on on the next one."""
     limits = Limits(lag_ms=duration_ms(arguments.max_lag, "--max-lag"))
     target_ms = duration_ms(arguments.batch_time, "--batch-time") if arguments.batch_time else TARGET_MS
-    deadline = None
+    deadline, has_begun = Deadline.after(settings.deadline_ms), False
     while True:
         try:
-            with run.connected(settings, report) as means:
-                deadline = deadline or means.deadline
-                own = means._replace(deadline=deadline)
+            with run.connected(settings, report, deadline=deadline) as means:
+                has_begun = True
                 try:
-                    for item in _chosen(own, arguments.name):
-                        _work(own, item, limits, target_ms)
+                    for item in _chosen(means, arguments.name):
+                        _work(means, item, limits, target_ms)
                 except Unreachable:
                     means.interrupt.sleep(WAIT_S)  # a disk that is full is so again at once
                     raise
-                return _show(own, _chosen(own, arguments.name), report)
+                return _show(means, _chosen(means, arguments.name), report)
         except Unreachable as lost:
-            if deadline is None or deadline.passed:
+            if not has_begun or deadline.passed:
                 raise
             report.line(f"waiting    {lost.message}")
 

@@ -29,7 +29,7 @@ SEEN = (
 FIRST = {
     "quick", "driver", "manifest", "state", "fresh", "answer", "errors", "report", "connect", "address", "pooler",
     "tls", "exposure", "holding", "ledger", "prepared", "backfill", "backfill.tables", "lock", "clock", "interrupt",
-    "means", "settings", "checkpoint", "checkpoint.file", "checkpoint.load", "outcome", "signals",
+    "means", "settings", "checkpoint", "checkpoint.file", "checkpoint.load", "outcome", "signals", "silence",
 }  # fmt: skip
 TOO_DEAR = {"dataclasses", "inspect", "pathlib", "socket", "traceback", "sqlalchemy", "alembic"}
 

@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import make_url
 
 from migrator import manifest, quick, state
+from tests.app.rig import Network
 
 ROOT = Path(__file__).resolve().parents[2]
 DONE = "done: nothing to do, the database is at {} (safe to run again)\n"
@@ -31,9 +32,10 @@ def upgrade():
 
 # All of it, after what Python itself loads to start. Each further one is paid for by every deploy.
 MAY_IMPORT = {
-    "migrator", "migrator.__main__", "migrator.quick", "migrator.driver", "migrator.manifest", "migrator.state",
+    "migrator", "migrator.__main__", "migrator.quick", "migrator.driver", "migrator.manifest", "migrator.signals",
+    "migrator.state",
     "psycopg2._psycopg", "psycopg2.errors", "datetime", "_datetime", "math", "operator", "_operator",  # for its dates
-    "atexit", "_socket",
+    "atexit", "_socket", "select",
 }  # fmt: skip
 
 
@@ -353,6 +355,48 @@ def test_a_signal_while_it_waits_for_a_server_that_does_not_answer(copy):
         kept[0].close()
     assert process.returncode == 143
     assert (out, err.startswith("interrupted: ")) == ("", True)
+
+
+SILENCED = """
+import sys
+from migrator import quick
+quick._LOOKS = int(sys.argv.pop(1))
+def silenced(connection, whole=quick._wait):
+    print("asked", flush=True)
+    sys.stdin.readline()  # the network is silent by now
+    try:
+        whole(connection)
+    except TimeoutError:
+        print("given up", flush=True)
+        raise
+quick._wait = silenced
+from migrator import __main__
+__main__.run()
+"""
+
+
+@pytest.mark.parametrize("ends", ["by a signal", "by itself"])
+def test_a_server_that_takes_the_question_and_says_nothing_is_not_waited_for(ends, copy):
+    network = Network(copy.url)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SILENCED, "3" if ends == "by itself" else "600", "upgrade"],
+        env={**os.environ, "PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": network.url},
+        cwd=copy.top, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "asked\n"
+    network.freeze()
+    process.stdin.write("\n")
+    process.stdin.flush()
+    if ends == "by a signal":
+        process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "given up\n"
+    network.mend()  # for the whole way
+    out, err = process.communicate(timeout=30)
+    network.close()
+    if ends == "by a signal":
+        assert (process.returncode, out, err.partition(":")[0]) == (143, "", "interrupted")
+    else:
+        assert (process.returncode, out) == (0, DONE.format(HEAD)), err
 
 
 def test_a_schema_for_the_apps_tables_is_quick_once_it_is_first_on_the_path(copy):

@@ -1,0 +1,76 @@
+"""Silence: a server that answers nothing, and keeps the connection, holds no run for longer than its deadline."""
+
+import threading
+
+import pytest
+
+from migrator import silence
+from tests.app.rig import Network
+from tests.migrator.rig import until
+
+SAID = "unreachable: no answer 0.5 s after the deadline: the connection to "
+AGAIN = "(exit 5; safe to run again as it is)"
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(silence, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(silence, "AGAIN_S", 0.1)
+
+
+@pytest.fixture
+def network(db):
+    between = Network(db.url)
+    yield between
+    between.close()
+
+
+@pytest.fixture
+def frozen_at(network, db):
+    """Freeze the network as soon as a migrator runs a statement of such words."""
+    threads = []
+
+    def at(words):
+        def freeze():
+            until(lambda: [row for row in db.migrators() if words in row[2]], words)
+            network.freeze()
+
+        threads.append(threading.Thread(target=freeze))
+        threads[-1].start()
+
+    yield at
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["own", "foreign"])
+def test_in_a_statement_of_a_revision(kind, request, network, frozen_at, run, db):
+    project = request.getfixturevalue("project" if kind == "own" else "foreign")
+    project.sql("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(60)")
+    frozen_at("pg_sleep")
+    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="2s")
+    assert done.code == 5, done.text
+    assert done.last.startswith(SAID), done.text
+    assert done.last.endswith(AGAIN)
+    assert "0 applied and kept, 1 not applied" in done.last
+    network.cut()  # the server sees only now that nobody is there
+    until(lambda: not db.migrators(), "its backends to leave")
+    assert db.columns("t") == []
+    assert db.lock_is_free()
+
+
+def test_while_it_waits_for_the_lock(network, run, project, db, client):
+    from migrator import lock  # noqa: PLC0415
+
+    client("another migrator").run("SELECT pg_advisory_lock(%s)", lock.key())
+    freezer = threading.Thread(target=lambda: (until(db.migrators, "the wait"), network.freeze()))
+    freezer.start()
+    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="2s")
+    freezer.join()
+    assert (done.code, done.last[: len(SAID)]) == (5, SAID), done.text
+
+
+def test_a_run_that_is_over_in_time_leaves_nothing_that_waits(network, run, project):
+    project.sql("a1", "CREATE TABLE t (id int)")
+    assert run("upgrade", project=project, url=network.url).code == 0
+    assert "silence" not in [thread.name for thread in threading.enumerate()]
