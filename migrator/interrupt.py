@@ -21,6 +21,7 @@ GRACE_S = 1.7  # A platform and an operator expect the job to be gone within two
 # Where no run is under way: a throw-away database is dropped, and a server stopped. Docker kills after ten seconds.
 LONG_GRACE_S = 8.0
 CANCEL_EVERY_S = 0.1
+TELL_S = 0.2
 ROLLED_BACK = "the server rolls back"
 MAY_BE_LEFT = "a throw-away database may be left, what was done stays"
 
@@ -81,10 +82,17 @@ class Interrupt:
         threading.Thread(target=self._cancel, daemon=True, name="cancel").start()
         if self._over.wait(self.grace_s):
             return
-        with contextlib.suppress(Exception):  # the process's own: a models file that is being loaded has another
-            said = f"interrupted: left by force after {self.grace_s:g} s; {self.forced}"
-            print(f"{said} (exit {128 + number}; {AGAIN_AS_IT_IS})", file=sys.__stderr__, flush=True)
+        with contextlib.suppress(Exception):  # no thread to be had
+            teller = threading.Thread(target=self._tell, args=(128 + number,), daemon=True, name="teller")
+            teller.start()
+            teller.join(TELL_S)
         os._exit(128 + number)
+
+    def _tell(self, code: int) -> None:
+        """Say that it leaves by force; on a thread of its own, since a pipe that nobody reads may be full."""
+        with contextlib.suppress(Exception):
+            said = f"interrupted: left by force after {self.grace_s:g} s; {self.forced} (exit {code}; {AGAIN_AS_IT_IS})"
+            print(said, file=sys.__stderr__, flush=True)  # its own: a models file that is being loaded has another
 
     def _cancel(self) -> None:
         """Cancel what runs until the run is over; on a thread of its own too: a network that is cut answers nothing."""

@@ -1,11 +1,13 @@
 """Signals: whatever it is doing, it takes back what is open, lets go of the lock and leaves soon."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -111,6 +113,33 @@ def test_in_a_models_file_whose_output_is_kept_from_the_terminal(spawn, project,
     assert done.last.startswith("interrupted: ")
     until(lambda: not db.migrators(), "its backends to leave")
     assert db.lock_is_free()
+
+
+def test_while_nobody_reads_what_it_says(project, db):
+    project.revision(
+        "a1", "op.execute('CREATE TABLE t (id int)')\nwhile True:\n    print('thinking ' * 1000, flush=True)"
+    )
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(ROOT)}
+    unread, said = os.pipe()
+    fcntl.fcntl(said, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen(
+        [sys.executable, "-m", "migrator", "upgrade"],
+        env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+    ) as process:  # fmt: skip
+        until(lambda: is_full(unread), "the pipe to be full")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 143
+    os.close(unread)
+    os.close(said)
+    until(lambda: not db.migrators(), "its backends to leave")
+    assert (db.columns("t"), db.lock_is_free()) == ([], True)
+
+
+def is_full(pipe):
+    """Tell whether a pipe has no room left."""
+    held = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, held)
+    return int.from_bytes(held, sys.byteorder) == fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
 
 
 def test_twice_is_as_good_as_once(spawn, project, db):
