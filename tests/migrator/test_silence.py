@@ -48,7 +48,7 @@ def test_in_a_statement_of_a_revision(kind, request, network, frozen_at, run, db
     project = request.getfixturevalue("project" if kind == "own" else "foreign")
     project.sql("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(60)")
     frozen_at("pg_sleep")
-    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="2s")
+    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="6s")
     assert done.code == 5, done.text
     assert done.last.startswith(SAID), done.text
     assert done.last.endswith(AGAIN)
@@ -65,7 +65,7 @@ def test_while_it_waits_for_the_lock(network, run, project, db, client):
     client("another migrator").run("SELECT pg_advisory_lock(%s)", lock.key())
     freezer = threading.Thread(target=lambda: (until(db.migrators, "the wait"), network.freeze()))
     freezer.start()
-    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="2s")
+    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="6s")
     freezer.join()
     assert (done.code, done.last[: len(SAID)]) == (5, SAID), done.text
 
