@@ -178,9 +178,12 @@ class Bounded:
             raise _TimeUp
 
         before = signal.signal(signal.SIGALRM, raise_it)
-        signal.setitimer(signal.ITIMER_REAL, max(self.deadline.left(), 0.001), 1.0)
-        try:
-            yield
+        try:  # twice: the alarm may come while the inner one is entered or left
+            try:
+                signal.setitimer(signal.ITIMER_REAL, max(self.deadline.left(), 0.001), 1.0)
+                yield
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)

@@ -1,8 +1,13 @@
 """What a rehearsal sees, allows, refuses and survives."""
 
+import signal
+import time
+
 import pytest
 
+from migrator.clock import Deadline
 from migrator.errors import Refused, Usage
+from migrator.rehearsal import walk
 from tests.rehearsal.rig import Project, rules
 
 ADD = 'op.add_column("orders", sa.Column("a", sa.Text()))'
@@ -93,6 +98,15 @@ def test_text_that_quotes_a_waiver_is_none(project, server):
 def test_python_that_never_ends_is_stopped_at_the_deadline(project, server):
     project.add("import time\nwhile True:\n    time.sleep(0.01)")
     assert rules(project.rehearse(server.url, deadline_ms=5000)) == ["never-ends"]
+
+
+def test_alarm_that_comes_before_the_revision_begins_leaves_none_behind(monkeypatch):
+    before, set_timer = signal.getsignal(signal.SIGALRM), signal.setitimer
+    monkeypatch.setattr(walk.signal, "setitimer", lambda *given: (set_timer(*given), time.sleep(0.05)))
+    with pytest.raises(walk._TimeUp), walk.Bounded(Deadline.after(0), None)._alarm():
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) == before
 
 
 def test_revision_after_one_that_fails_is_not_reached(project, server):
