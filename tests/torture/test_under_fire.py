@@ -38,7 +38,7 @@ def memory_kb(pid):
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
-    ("clients", "pause_s", "minutes"), [(200, 3.0, 0), pytest.param(200, 1.0, 10, marks=pytest.mark.nightly)]
+    ("clients", "pause_s", "minutes"), [(200, 6.0, 0), pytest.param(200, 1.0, 10, marks=pytest.mark.nightly)]
 )
 def test_nothing_acknowledged_is_lost_and_what_fails_fails_clean(clients, pause_s, minutes, mortal, tmp_path):
     first = releases.first(tmp_path / "release-1")
