@@ -174,7 +174,7 @@ def test_a_patient_statement_does_not_leave_the_next_one_waiting_in_the_queue(ta
     project.sql("a1", "ALTER TABLE t VALIDATE CONSTRAINT c", "ALTER TABLE u ADD COLUMN n int", "SELECT 1")
     reader = client("a report")
     reader.run("SELECT * FROM u")
-    done = run("upgrade", project=project, MIGRATOR_DEADLINE="4s")
+    done = run("upgrade", project=project, MIGRATOR_DEADLINE="6s")
     assert done.code == 3, done.text
     assert "no lock on public.u (AccessExclusiveLock)" in done.last
 

@@ -140,6 +140,7 @@ def test_a_server_with_no_connection_left_is_waited_for_and_the_next_run_does_th
             # One that has just left may hold its place a moment longer.
             taken = [others.enter_context(contextlib.closing(until(lambda: session(url), "a place"))) for _ in range(4)]
             for left in (0, 1, 2):  # none at all; one, for the lock alone; enough
+                until(lambda: slots(server) == 1 + len(taken), "those who left to be gone")
                 done = run("upgrade", "--wait", "300ms" if left < 2 else "60s", project=project, url=url)
                 clear(done, {5} if left < 2 else {0})
                 assert left > 1 or "remaining connection slots" in done.text or "too many clients" in done.text
