@@ -84,6 +84,7 @@ def _copy(means: Means) -> Iterator[tuple[Project, Engine]]:
     import psycopg2  # noqa: PLC0415
     import sqlalchemy as sa  # noqa: PLC0415
 
+    before = means.interrupt.cancel
     with _unhurried(means):
         try:
             name = f"{state.COPY}{means.control.row(_OURS)[0]}_{secrets.token_hex(6)}"
@@ -102,6 +103,7 @@ def _copy(means: Means) -> Iterator[tuple[Project, Engine]]:
             means.interrupt.cancel = lambda: None
             with contextlib.suppress(MigratorError):  # the connection is lost, and with it the run; the next one drops
                 _drop(means, name)
+            means.interrupt.cancel = before  # what the step itself runs next
 
 
 def drop_left_behind(means: Means) -> None:
