@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import bugs, release, settings
+from app import apart, bugs, release, settings
 from app.storage import engine as storage
 from app.storage import faults
 from app.storage.faults import Fault
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 QUESTION = text("SELECT broken_by FROM migrator.release WHERE digest = :digest")
 ASK_AGAIN_S = 1.0
 MAX_WAIT_S = 86_400
+PATIENCE_S = 15.0  # beyond the wait and the time that the server gives a statement: longer than connecting takes
 
 
 class State(enum.Enum):
@@ -127,12 +128,7 @@ def verdict_of(error: SQLAlchemyError) -> Verdict:
     """Return what an error of the database says of a release: not reached, or not migrated."""
     detail = faults.first_line(error)
     if faults.kind(error) is not Fault.MISFIT:
-        return Verdict(
-            State.UNREACHABLE,
-            "the database cannot be reached",
-            "see that it runs and that DATABASE_URL is right, then ask again",
-            detail,
-        )
+        return _unreachable(detail)
     if faults.sqlstate(error) == faults.INSUFFICIENT_PRIVILEGE:
         return Verdict(
             State.NO_LEDGER,
@@ -141,6 +137,15 @@ def verdict_of(error: SQLAlchemyError) -> Verdict:
             detail,
         )
     return NO_LEDGER
+
+
+def _unreachable(detail: str) -> Verdict:
+    return Verdict(
+        State.UNREACHABLE,
+        "the database cannot be reached",
+        "see that it runs and that DATABASE_URL is right, then ask again",
+        detail,
+    )
 
 
 @bugs.told("gate")
@@ -156,7 +161,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         return 2
     build = release.of_this_build(given.commit)
     try:
-        verdict = _ask_until(given, build, wait_s)
+        patience_s = wait_s + given.statement_timeout_s + PATIENCE_S
+        verdict = apart.done(lambda: _ask_until(given, build, wait_s), patience_s)
+    except TimeoutError:
+        verdict = _unreachable(f"no answer within {patience_s:g} s")
     except KeyboardInterrupt:
         print("gate: interrupted; nothing was changed, safe to run again")
         return 130

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import bugs, gate, release, settings
+from app import apart, bugs, gate, release, settings
 from app.gate import State, Verdict
 from app.rollout import revisions
 from app.rollout import settings as rollout_settings
@@ -219,12 +219,12 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     if asked.doctor:
         from app.rollout import doctor  # noqa: PLC0415
 
-        return doctor.main(own, given, build, environ)
+        return apart.done(lambda: doctor.main(own, given, build, environ))
     predeploy = Predeploy(own, given, build, deadline)
     predeploy.say(f"predeploy  {build}, at most {given.deadline_s:g} s")
     _bound(deadline)
     try:
-        verdict = predeploy.run(wait_only=asked.wait_only)
+        verdict = apart.done(lambda: predeploy.run(wait_only=asked.wait_only))
     except Ending as ending:
         return _last_word(predeploy, f"no: {ending}", ending.code)
     except KeyboardInterrupt:

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from app import gate, predeploy
 from app.gate import Gate, State
 from app.storage import engine as storage
-from tests.app.rig import BUILD, PASSWORD, ROLE, ROOT, eventually, is_ready, serving, settings_for
+from tests.app.rig import BUILD, PASSWORD, ROLE, ROOT, Network, eventually, is_ready, serving, settings_for
 
 MIGRATE = "run `migrator upgrade` of this release, then ask again"
 
@@ -178,6 +179,55 @@ def test_the_command_ends_at_once_on_a_signal(bare, number, code):
         waiting.send_signal(number)
         assert waiting.stdout.read().endswith("; nothing was changed, safe to run again\n")
     assert waiting.returncode == code
+
+
+@pytest.fixture
+def silenced(bare):
+    """Begin a command that waits for the migrator, on a database that falls silent once it has answered."""
+    network, begun = Network(bare.url), []
+
+    def begin(*command, **variables):
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=os.environ | {"DATABASE_URL": network.url, "PYTHONPATH": str(ROOT)} | variables,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        begun.append(process)
+        while "has no ledger" not in process.stdout.readline():
+            assert process.poll() is None
+        network.freeze()
+        time.sleep(1.5)  # it asks again after a second, and then waits in the driver
+        return process
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    network.close()
+
+
+@pytest.mark.parametrize("command", ["gate", "predeploy"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_silent_database_keeps_no_command_from_ending_on_a_signal(silenced, command, number, code):
+    variables = {"GATE_WAIT": "60", "PREDEPLOY_POLL": "1s", "PREDEPLOY_WAIT_ONLY": "yes"}
+    waiting = silenced(f"app.{command}", **variables)
+    waiting.send_signal(number)
+    assert waiting.wait(20) == code
+    assert "safe to run again" in waiting.stdout.read().splitlines()[-1]
+
+
+def test_a_silent_database_keeps_no_predeploy_beyond_its_deadline(silenced):
+    waiting = silenced("app.predeploy", "--wait-only", PREDEPLOY_DEADLINE="4s", PREDEPLOY_POLL="1s")
+    assert waiting.wait(20) == 3
+    assert "not done within 4 s (PREDEPLOY_DEADLINE)" in waiting.stdout.read().splitlines()[-1]
+
+
+def test_a_silent_database_is_one_that_is_not_reached(silenced):
+    waiting = silenced("app.gate", GATE_WAIT="2", STATEMENT_TIMEOUT="100ms")
+    assert waiting.wait(40) == 5
+    assert "the database cannot be reached (no answer within 17.1 s)" in waiting.stdout.read()
 
 
 def test_a_fault_of_ours_is_logged_and_the_watch_goes_on(migrated, monkeypatch, caplog):
