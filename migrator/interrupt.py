@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from migrator import signals
 from migrator.errors import AGAIN_AS_IT_IS, Interrupted
@@ -82,17 +82,7 @@ class Interrupt:
         threading.Thread(target=self._cancel, daemon=True, name="cancel").start()
         if self._over.wait(self.grace_s):
             return
-        with contextlib.suppress(Exception):  # no thread to be had
-            teller = threading.Thread(target=self._tell, args=(128 + number,), daemon=True, name="teller")
-            teller.start()
-            teller.join(TELL_S)
-        os._exit(128 + number)
-
-    def _tell(self, code: int) -> None:
-        """Say that it leaves by force; on a thread of its own, since a pipe that nobody reads may be full."""
-        with contextlib.suppress(Exception):
-            said = f"interrupted: left by force after {self.grace_s:g} s; {self.forced} (exit {code}; {AGAIN_AS_IT_IS})"
-            print(said, file=sys.__stderr__, flush=True)  # its own: a models file that is being loaded has another
+        leave(128 + number, f"interrupted: left by force after {self.grace_s:g} s; {self.forced}")
 
     def _cancel(self) -> None:
         """Cancel what runs until the run is over; on a thread of its own too: a network that is cut answers nothing."""
@@ -100,6 +90,24 @@ class Interrupt:
             with contextlib.suppress(Exception):
                 self.cancel()
             self._over.wait(CANCEL_EVERY_S)
+
+
+def leave(code: int, words: str) -> NoReturn:
+    """End the process by force, with these words if whoever reads them takes them.
+
+    They are said on a thread of its own: what the run waits for may be a pipe that is full.
+    """
+
+    def tell() -> None:
+        with contextlib.suppress(Exception):  # the process's own: a models file that is being loaded has another
+            print(f"{words} (exit {code}; {AGAIN_AS_IT_IS})", file=sys.__stderr__, flush=True)
+
+    try:
+        speaker = threading.Thread(target=tell, daemon=True, name="last word")
+        speaker.start()
+        speaker.join(TELL_S)
+    finally:
+        os._exit(code)
 
 
 @contextlib.contextmanager

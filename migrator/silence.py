@@ -1,5 +1,8 @@
 """Silence: a run's deadline in; its connections cut, all of them, where it is not over half a minute later.
 
+Where it is not even then, the process leaves by force: what it waits for is not its database, but a revision's own
+Python, or a pipe that nobody reads.
+
 At the deadline the server itself ends every statement of ours. Who still waits for an answer then waits for a server
 that hangs or a pooler that is paused: libpq does so for as long as the other end keeps the connection, which may be for
 good. A connection that is cut is lost, and each stage has its words and its way for that.
@@ -10,10 +13,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from migrator.errors import Unreachable
+from migrator import interrupt
+from migrator.errors import Busy, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0  # longer than what comes after the deadline takes: what is open rolled back, the run's end written
 AGAIN_S = 5.0  # whoever goes on with another connection
+FORCE_S = 10.0  # after the first cut: all that is left to do then is to say so
 
 _ours: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -38,11 +44,15 @@ def bounded(deadline: Deadline) -> Iterator[None]:
     over, has_cut = threading.Event(), threading.Event()
 
     def watch() -> None:
-        patience = deadline.left() + PATIENCE_S
+        patience, cut_at = deadline.left() + PATIENCE_S, 0.0
         while not over.wait(patience):
+            if has_cut.is_set() and time.monotonic() - cut_at >= FORCE_S:
+                after = f"{PATIENCE_S + FORCE_S:g} s after the deadline"
+                interrupt.leave(Busy.code, f"{Busy.word}: left by force {after}; {interrupt.ROLLED_BACK}")
+            cut_at = cut_at or time.monotonic()
             has_cut.set()
             _cut()
-            patience = AGAIN_S
+            patience = min(AGAIN_S, FORCE_S)
 
     thread = threading.Thread(target=watch, daemon=True, name="silence")
     thread.start()

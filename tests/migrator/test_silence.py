@@ -1,12 +1,15 @@
 """Silence: a server that answers nothing, and keeps the connection, holds no run for longer than its deadline."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from migrator import silence
 from tests.app.rig import Network
-from tests.migrator.rig import until
+from tests.migrator.rig import ROOT, until
 
 SAID = "unreachable: no answer 0.5 s after the deadline: the connection to "
 AGAIN = "(exit 5; safe to run again as it is)"
@@ -74,3 +77,23 @@ def test_a_run_that_is_over_in_time_leaves_nothing_that_waits(network, run, proj
     project.sql("a1", "CREATE TABLE t (id int)")
     assert run("upgrade", project=project, url=network.url).code == 0
     assert "silence" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_in_the_revisions_own_python(project, db):
+    project.revision("a1", "op.execute('CREATE TABLE t (id int)')\nimport time\ntime.sleep(60)")
+    code = """
+from migrator import __main__, silence
+silence.PATIENCE_S = silence.FORCE_S = 0.2
+__main__.run()
+"""
+    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "upgrade", "--deadline", "2s"],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=40, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done
+    said = "busy: left by force 0.4 s after the deadline; the server rolls back"
+    assert done.stderr.splitlines()[-1] == f"{said} (exit 3; safe to run again as it is)"
+    until(lambda: not db.migrators(), "its backends to leave")
+    assert db.columns("t") == []
+    assert db.lock_is_free()
