@@ -134,7 +134,12 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     report = Report(as_json="--json" in argv or _switch("MIGRATOR_JSON"))
     debug = "--debug" in argv or _switch("MIGRATOR_DEBUG")
-    return answer.answered(report, lambda: _run(argv, report), debug=debug)
+
+    def heeded() -> int:
+        with interrupt.heeding():  # the last word too: a pipe that nobody reads takes none
+            return answer.answered(report, lambda: _run(argv, report), debug=debug)
+
+    return answer.answered(report, heeded, debug=debug)
 
 
 def _run(argv: list[str], report: Report) -> int:
@@ -145,5 +150,5 @@ def _run(argv: list[str], report: Report) -> int:
     command = importlib.import_module(f"migrator.commands.{arguments.verb}")
     # What env.py and revisions print is for people: with --json, stdout holds the document and nothing else.
     prints = contextlib.redirect_stdout(sys.stderr) if report.as_json else contextlib.nullcontext()
-    with interrupt.heeding(), prints:
+    with prints:
         return int(command.main(chosen, report, arguments))

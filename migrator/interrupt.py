@@ -116,14 +116,14 @@ def listening(interrupt: Interrupt) -> Iterator[Interrupt]:
 
     One that came before counts, and one that the block had no time to act on is noted for what comes after.
     """
-    with _heard(interrupt, lambda number, _frame: interrupt.note(number)):
-        if _is_main() and (number := signals.asked()):
-            interrupt.ask(number)
-        try:
+    try:
+        with _heard(interrupt, lambda number, _frame: interrupt.note(number)):
+            if _is_main() and (number := signals.asked()):
+                interrupt.ask(number)
             yield interrupt
-        finally:
-            if interrupt.signum:
-                signals.note(interrupt.signum)
+    finally:
+        if interrupt.signum:
+            signals.note(interrupt.signum)
 
 
 @contextlib.contextmanager
@@ -135,11 +135,16 @@ def heeding() -> Iterator[None]:
     with _heard(Interrupt(LONG_GRACE_S, MAY_BE_LEFT), signals.stop):
         signals.begin()
         try:
-            if _is_main() and (number := signals.asked()):
-                raise KeyboardInterrupt(number)
+            heed()
             yield
         finally:
             signals.last_word()
+
+
+def heed() -> None:
+    """Raise KeyboardInterrupt if a signal was noted: for what goes on after a block that listened."""
+    if _is_main() and (number := signals.asked()):
+        raise KeyboardInterrupt(number)
 
 
 def _is_main() -> bool:
@@ -153,8 +158,9 @@ def _heard(interrupt: Interrupt, handler: Handler) -> Iterator[None]:
         return
     ours, theirs = os.pipe()
     os.set_blocking(theirs, False)
-    handlers = signals.handle(handler)
+    # First, so that none is noted by the handler and wakes nobody.
     previous = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+    handlers = signals.handle(handler)
     thread = threading.Thread(target=interrupt._follow, args=(ours,), daemon=True, name="interrupt")  # noqa: SLF001
     thread.start()
     try:
@@ -164,6 +170,9 @@ def _heard(interrupt: Interrupt, handler: Handler) -> Iterator[None]:
         signal.set_wakeup_fd(previous)
         for number, before in handlers.items():
             signal.signal(number, before)  # type: ignore[arg-type]
+        if interrupt.signum and previous >= 0:  # whoever listens around this is to see the end of it too
+            with contextlib.suppress(OSError):
+                os.write(previous, bytes([interrupt.signum]))
         os.close(theirs)
         thread.join()
         os.close(ours)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from migrator import connect, environment, ledger, plan, run, shadow
+from migrator import connect, environment, interrupt, ledger, plan, run, shadow
 from migrator.checkpoint import cluster, snapshot
 from migrator.checkpoint.file import NONE
 from migrator.report import Report
@@ -58,6 +58,7 @@ def at(settings: Settings, project: Project, target: str = "head", *, checkpoint
                 )  # fmt: skip
                 steps = [(entry.id, entry.revision, entry.seal) for entry in ledger.entries(means.control).values()]
                 table, heads = _version(project, own, means)
+            interrupt.heed()
             seals = {revision: seal or "" for _, revision, seal in sorted(steps)}
             yield Replayed(url, table, heads, seals, before, since, bool(outcome.loaded))
         finally:

@@ -46,6 +46,7 @@ class Report:
 
     def error(self, error: MigratorError) -> int:
         """Write an expected error as the last word and return its exit code."""
+        signals.last_word()
         for detail in error.details:
             _write(sys.stderr, f"  {detail}")
         self.data["error"] = {

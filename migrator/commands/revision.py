@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic import command
 
-from migrator import connect, environment, manifest, models_copy, plan, run, shadow
+from migrator import connect, environment, interrupt, manifest, models_copy, plan, run, shadow
 from migrator.errors import EXIT_DONE, Refused, Usage
 from migrator.report import Report, counted
 
@@ -72,6 +72,7 @@ def _written(project: Project, settings: Settings, message: str, url: str, *, au
             report=quiet,
             replay=True,
         )
+    interrupt.heed()
     engine = connect.migrating_engine(connect.address(url), own)
     project.config.attributes[environment.CONNECT] = engine.connect
     # The project's own env.py leaves an empty revision out by itself.

@@ -1,5 +1,6 @@
 """Signals: whatever it is doing, it takes back what is open, lets go of the lock and leaves soon."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -356,3 +357,65 @@ def test_in_a_step_that_was_tried_on_a_copy_first(spawn, project, db):
     done = stop(running, signal.SIGTERM)
     check(done, signal.SIGTERM, db)
     assert "left by force" not in done.last
+
+
+@contextlib.contextmanager
+def full_pipe():
+    """Give the end of a pipe that takes nothing more, as nobody reads it."""
+    unread, full = os.pipe()
+    os.set_blocking(full, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(full, b" "):
+            pass
+    os.set_blocking(full, True)
+    try:
+        yield full
+    finally:
+        os.close(full)
+        os.close(unread)
+
+
+def test_at_the_end_of_what_listens_in_a_verb_that_goes_on():
+    code = """
+import signal, time
+from migrator import interrupt
+interrupt.LONG_GRACE_S = 0.5
+with interrupt.heeding():
+    with interrupt.listening(interrupt.Interrupt()):
+        signal.raise_signal(signal.SIGTERM)
+    time.sleep(60)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=40, check=False
+    )
+    assert done.returncode == 143, done
+    assert "left by force after 0.5 s" in done.stderr
+
+
+def test_while_a_verb_on_a_throw_away_database_makes_it(server, project):
+    project.sql("a1", "CREATE TABLE t (id int)")
+    environment = {"MIGRATOR_SHADOW_URL": server.url, "MIGRATOR_CONFIG": str(project.ini)}
+    done = struck("migrator.replay:_version:lost", environment, "checkpoint", "--checkpoint", os.devnull)
+    assert done.returncode == 143, done
+    assert done.stderr.splitlines()[-1].startswith("interrupted: stopped by signal 15; ")
+
+
+def test_while_nobody_reads_its_last_word():
+    code = """
+from migrator import __main__, interrupt, report
+interrupt.LONG_GRACE_S = 0.5
+write = report._write
+report._write = lambda *what: (print("writing", flush=True), write(*what))
+__main__.run()
+"""
+    command = [sys.executable, "-c", code, "nonsense"]
+    with (
+        full_pipe() as full,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=full) as process,
+    ):
+        try:
+            assert process.stdout.readline() == b"writing\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(SECONDS) == 143
+        finally:
+            process.kill()
