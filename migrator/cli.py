@@ -12,8 +12,9 @@ import os
 import sys
 from typing import Any
 
-from migrator import __version__, answer, interrupt, settings
+from migrator import __version__, answer, interrupt, settings, silence
 from migrator.backfill import arguments as backfill_arguments
+from migrator.clock import Deadline
 from migrator.errors import Usage
 from migrator.rehearsal import arguments as rehearsal_arguments
 from migrator.report import Report
@@ -33,6 +34,7 @@ VERBS = {
     "wait": "wait until the database answers",
     "doctor": "print what only the live platform can tell, secrets masked; changes nothing",
 }
+ON_THROW_AWAY = ("revision", "rehearse", "check", "checkpoint")
 
 # What each verb alone takes: names, help, and how it is read.
 _SWITCH: dict[str, Any] = {"switch": True}
@@ -150,5 +152,8 @@ def _run(argv: list[str], report: Report) -> int:
     command = importlib.import_module(f"migrator.commands.{arguments.verb}")
     # What env.py and revisions print is for people: with --json, stdout holds the document and nothing else.
     prints = contextlib.redirect_stdout(sys.stderr) if report.as_json else contextlib.nullcontext()
-    with prints:
+    # A verb on somebody's database counts its own deadline, and from when it connects.
+    is_ours = arguments.verb in ON_THROW_AWAY
+    bound = silence.bounded(Deadline.after(chosen.deadline_ms)) if is_ours else contextlib.nullcontext()
+    with prints, bound:
         return int(command.main(chosen, report, arguments))

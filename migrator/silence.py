@@ -18,7 +18,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from migrator import interrupt
-from migrator.errors import Busy, Unreachable
+from migrator.errors import Busy, MigratorError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,14 @@ def bounded(deadline: Deadline) -> Iterator[None]:
     except Unreachable as error:
         if has_cut.is_set():
             error.message = f"no answer {PATIENCE_S:g} s after the deadline: {error.message}"
+        raise
+    except MigratorError:
+        raise
+    except Exception as error:
+        if has_cut.is_set():  # what the driver says of a connection that is gone, where nobody had words for it
+            raise Unreachable(
+                f"no answer {PATIENCE_S:g} s after the deadline", "give it more time: --deadline"
+            ) from error
         raise
     finally:
         over.set()

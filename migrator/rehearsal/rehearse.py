@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from migrator.clock import Deadline
-from migrator.errors import MigratorError, Refused, Usage
+from migrator.errors import MigratorError, Refused, Unreachable, Usage
 from migrator.rehearsal import findings, ground, load, pending, rows, second
 from migrator.rehearsal.walk import Walk
 
@@ -102,6 +102,8 @@ def _bring(base: Ground, chosen: Pending) -> None:
         return
     try:
         base.bring_to(list(chosen.base))
+    except Unreachable:
+        raise
     except MigratorError as error:
         raise Refused(
             f"the revisions before those to rehearse do not run on an empty database: {error.message}",
@@ -128,6 +130,8 @@ def _seed(connection: Any, path: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise Usage(f"--seed {path}: {getattr(error, 'strerror', error)}", "give an SQL file in UTF-8") from None
     except psycopg2.Error as error:
+        if connection.closed:
+            raise Unreachable(f"--seed {path}: the connection was lost", "see whether its server runs") from error
         text = error.diag.message_primary or " ".join(str(error).split())
         raise Usage(f"--seed {path}: {text}", "correct the file; it runs on the schema before the revisions") from None
 

@@ -1,10 +1,12 @@
 """Silence: a server that answers nothing, and keeps the connection, holds no run for longer than its deadline."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 
+import psycopg2
 import pytest
 
 from migrator import silence
@@ -97,3 +99,18 @@ __main__.run()
     until(lambda: not db.migrators(), "its backends to leave")
     assert db.columns("t") == []
     assert db.lock_is_free()
+
+
+@pytest.mark.parametrize("seed", ["SELECT pg_sleep(60)", ""])
+def test_in_what_a_rehearsal_needs_first(seed, run, server, foreign, tmp_path):
+    foreign.sql("a1", "SELECT 1" if seed else "SELECT pg_sleep(60)")
+    foreign.sql("a2", "CREATE TABLE t (id int)")
+    (tmp_path / "seed.sql").write_text(seed)
+    start = "rehearse", "--from", "a1", "--seed", tmp_path / "seed.sql", "--shadow-url", server.url
+    done = run(*start, project=foreign, MIGRATOR_DEADLINE="2s")
+    assert (done.code, done.last.partition(":")[0]) == (5, "unreachable"), done.text
+    assert "no answer 0.5 s after the deadline" in done.last
+    left = "SELECT 1 FROM pg_database WHERE datname LIKE 'shadow_%'"
+    with contextlib.closing(psycopg2.connect(server.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(left)
+        assert cursor.fetchall() == []
