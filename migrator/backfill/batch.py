@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from migrator.backfill.pace import Pace
     from migrator.backfill.ranges import Walk
     from migrator.backfill.store import Backfill, Lease
+    from migrator.clock import Deadline
     from migrator.connect import Address
     from migrator.settings import Settings
 
@@ -96,9 +97,10 @@ class Session:
 class Batches:
     """Batches of one backfill by one worker."""
 
-    def __init__(self, session: Session, backfill: Backfill, worker: str, pace: Pace) -> None:
+    def __init__(self, session: Session, backfill: Backfill, worker: str, pace: Pace, deadline: Deadline) -> None:
         """Find the tables that hold the rows; raise Refused where one cannot be walked."""
         self.session, self.backfill, self.worker, self.pace = session, backfill, worker, pace
+        self._deadline = deadline
         self.limit: int | None = None  # rows, while a failing row is looked for
         self.skip_locked = False
         self.checked = False  # whether the change was seen to make the predicate false
@@ -200,7 +202,8 @@ class Batches:
         for holder in self._holders:
             place = store.Lease(held.id, held.kind, holder.namespace, holder.relation, None, None)
             walk = self._walk_of(cursor, place)
-            cursor.execute("SET LOCAL statement_timeout = 0")  # it reads the whole table, and holds nobody up
+            left_ms = int(1000 * self._deadline.left()) + 1  # it reads the whole table, and holds nobody up
+            cursor.execute(f"SET LOCAL statement_timeout = {left_ms}")
             cursor.execute(*walk.left_over(number, aside=self._aside))
             keys = [tuple(row) for row in cursor.fetchall()]
             cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}")

@@ -75,7 +75,8 @@ class Worker:
 
     def _work(self, session: Session, worker: str) -> str:
         try:
-            batches = Batches(session, self.backfill, worker, Pace(self.backfill.batch_size, self.target_ms))
+            pace = Pace(self.backfill.batch_size, self.target_ms)
+            batches = Batches(session, self.backfill, worker, pace, self.means.deadline)
         except psycopg2.Error as error:
             raise self._lost_or_failed(session, error) from error
         except Refused as refused:
@@ -228,6 +229,8 @@ class _Round:
         """Take in the error of a batch; tell whether to go on, raise what stops the worker."""
         self.means.interrupt.check()
         batches = self.batches
+        if error.pgcode == CANCELED and self.means.deadline.passed:
+            return True
         if error.pgcode in MISSED:
             batches.pace.missed()
             batches.skip_locked = True

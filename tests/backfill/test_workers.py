@@ -1,5 +1,7 @@
 """Workers: many share one backfill, each range with one of them at a time, and a dead one's comes back."""
 
+import time
+
 import psycopg2
 import pytest
 
@@ -67,3 +69,19 @@ def test_three_workers_share_one_backfill(begun, spawn, run, db):
     assert db.rows("SELECT state FROM migrator.backfill") == [("done",)]
     assert db.one("SELECT count(*) FROM people WHERE handle IS DISTINCT FROM lower(name)") == 0
     assert db.one("SELECT count(*) FROM migrator.backfill_worker") == 0
+
+
+def test_the_last_look_at_a_large_table_ends_at_the_deadline(people, run, db):
+    slow = """CREATE FUNCTION looked() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('statement_timeout') <> '5s' THEN PERFORM pg_sleep(60); END IF; RETURN true; END $$"""
+    fill = 'op.backfill("people", set={"handle": "lower(name)"}, where="CASE WHEN looked() THEN handle IS NULL END")'
+    project = people(20, fill, before=[slow])
+    before = time.monotonic()
+    done = run("upgrade", project=project, MIGRATOR_DEADLINE="6s")  # half of it is for backfills
+    assert time.monotonic() - before < 20
+    assert done.code == 0, done.text
+    assert db.one("SELECT count(*) FROM people WHERE handle IS NULL") == 0
+    assert db.one("SELECT state FROM migrator.backfill") == "running"
+    db.rows("CREATE OR REPLACE FUNCTION looked() RETURNS bool LANGUAGE sql AS 'SELECT true'")
+    done = run("backfill", project=project)
+    assert (done.code, db.one("SELECT state FROM migrator.backfill")) == (0, "done"), done.text
