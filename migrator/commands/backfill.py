@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migrator import run
+from migrator import interrupt, run
 from migrator.backfill import progress, store
 from migrator.backfill.pressure import Limits
 from migrator.backfill.worker import TARGET_MS, Worker
@@ -50,17 +50,16 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
         try:
             with run.connected(settings, report, deadline=deadline) as means:
                 has_begun = True
-                try:
-                    for item in _chosen(means, arguments.name):
-                        _work(means, item, limits, target_ms)
-                except Unreachable:
-                    means.interrupt.sleep(WAIT_S)  # a disk that is full is so again at once
-                    raise
+                for item in _chosen(means, arguments.name):
+                    _work(means, item, limits, target_ms)
                 return _show(means, _chosen(means, arguments.name), report)
         except Unreachable as lost:
             if not has_begun or deadline.passed:
                 raise
             report.line(f"waiting    {lost.message}")
+            # A disk that is full is so again at once, and a server that is away refuses at once.
+            with interrupt.listening(interrupt.Interrupt()) as asked:
+                asked.sleep(min(WAIT_S, deadline.left()))
 
 
 def _work(means: Means, item: Backfill, limits: Limits, target_ms: int) -> None:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from migrator.commands import backfill
+from tests.app.rig import Network
 from tests.migrator.rig import ROOT, until
 
 SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.01)"}, where="handle IS NULL")"""
@@ -135,3 +136,18 @@ def test_a_connection_that_is_lost_is_made_again_after_a_pause(people, run, db, 
     assert time.monotonic() - before >= 2 * backfill.WAIT_S
     assert done.out.count("waiting    ") == 2
     assert db.one("SELECT count(handle) FROM people") == 50
+
+
+def test_a_server_that_is_away_is_asked_for_again_after_a_pause(people, run, spawn, db, undone, client):
+    project = people(100)
+    assert run("upgrade", project=project).code == 0
+    undone()
+    client().run("LOCK TABLE people")
+    network = Network(db.url)
+    running = spawn("backfill", project=project, url=network.url, MIGRATOR_WAIT="1ms", MIGRATOR_DEADLINE="3s")
+    until(db.waiting, "it to wait for the table")
+    network.cut()
+    done = running.result()
+    network.close()
+    assert done.code == 5, done.text
+    assert 0 < done.out.count("waiting    ") < 10
