@@ -29,9 +29,9 @@ MAY_BE_LEFT = "a throw-away database may be left, what was done stays"
 class Interrupt:
     """Whether the run was asked to stop, and the one sleep that wakes when it is."""
 
-    def __init__(self, grace_s: float = GRACE_S, forced: str = ROLLED_BACK) -> None:
+    def __init__(self, grace_s: float | None = None, forced: str = ROLLED_BACK) -> None:
         """Start with nothing asked; `forced` says what a run that does not end within the grace time leaves behind."""
-        self.grace_s, self.forced = grace_s, forced
+        self.grace_s, self.forced = GRACE_S if grace_s is None else grace_s, forced
         self.signum: int | None = None
         self.cancel: Callable[[], object] = lambda: None
         self._asked = threading.Event()

@@ -14,7 +14,7 @@ import pytest
 
 from migrator import fresh
 from migrator.checkpoint import file
-from tests.migrator.rig import until
+from tests.migrator.rig import PATIENT, until
 from tests.migrator.test_quick import DONE, HEAD, Copy
 from tests.migrator.test_signals import STRUCK
 from tests.torture import state
@@ -167,7 +167,7 @@ def halted(copy, execute):
     with_statement(copy, WAIT)
     execute("SELECT pg_advisory_lock(78)")
     process = subprocess.Popen(
-        [sys.executable, "-m", "migrator", "upgrade"], text=True,
+        [sys.executable, "-c", PATIENT, "upgrade"], text=True,
         env={"PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": copy.url, "MIGRATOR_LOCK_TIMEOUT": "20s"},
         cwd=copy.top, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip

@@ -225,7 +225,7 @@ def loading(db):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_in_the_middle_nothing_happened(written, held, run, spawn, db, number):
-    running = spawn("upgrade", project=written, MIGRATOR_LOCK_TIMEOUT="20s")
+    running = spawn("upgrade", project=written, patient=True, MIGRATOR_LOCK_TIMEOUT="20s")
     until(lambda: loading(db), "the load to wait")
     running.signal(number)
     assert running.result().code == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]

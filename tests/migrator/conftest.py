@@ -67,11 +67,11 @@ def spawn(db):
     """Start a verb on the test's database in a process of its own."""
     started = []
 
-    def one(*arguments, project=None, url=None, **environment):
+    def one(*arguments, project=None, url=None, patient=False, **environment):
         environment = {"MIGRATOR_DATABASE_URL": db.url if url is None else url, **environment}
         if project is not None:
             environment["MIGRATOR_CONFIG"] = str(project.ini)
-        started.append(Running(arguments, environment))
+        started.append(Running(arguments, environment, patient=patient))
         return started[-1]
 
     yield one

@@ -189,13 +189,17 @@ class Database:
         self._look.close()
 
 
+# The process as it is, but that it leaves by force only after a minute: a busy machine may take long to do it well.
+PATIENT = "from migrator import __main__, interrupt; interrupt.GRACE_S = 60; __main__.run()"
+
+
 class Running:
     """A migrator in a process of its own."""
 
-    def __init__(self, arguments, environment, cwd=ROOT, module="migrator"):
+    def __init__(self, arguments, environment, cwd=ROOT, module="migrator", *, patient=False):
         self._texts = {"out": [], "err": []}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [sys.executable, *(("-c", PATIENT) if patient else ("-m", module)), *map(str, arguments)],
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),

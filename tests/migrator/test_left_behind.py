@@ -213,7 +213,7 @@ def test_a_signal_cancels_what_runs_in_a_copy_so_that_there_is_time_to_drop_it(m
 
 def test_a_run_that_is_stopped_while_it_tries_a_copy_leaves_none(project, spawn, db, prefix):
     project.outside("a1", "SELECT pg_sleep(60)", "CREATE TABLE t (id int)")
-    running = spawn("upgrade", project=project)
+    running = spawn("upgrade", project=project, patient=True)
     until(lambda: db.rows(SLEEPING, prefix), "the statement")
     running.signal(signal.SIGTERM)
     done = running.result()
