@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 from alembic.runtime.migration import MigrationStep
 
 from migrator import connect, plan
@@ -161,11 +162,14 @@ class Bounded:
         if over.wait(self.deadline.left()):
             return
         self.hit = True
-        with contextlib.closing(self.beside.raw.__class__(self.beside.where.dsn)) as raw:
-            raw.autocommit = True
-            while not over.wait(CANCEL_EVERY_S):
-                with raw.cursor() as cursor:
-                    cursor.execute("SELECT pg_cancel_backend(%s)", (pid,))
+        while not over.wait(CANCEL_EVERY_S):
+            # One of its own each time: those beside look at locks meanwhile, and a full server may refuse this one.
+            with (
+                contextlib.suppress(psycopg2.Error),
+                contextlib.closing(connect.open_connection(self.beside.where, connect.CONNECT_TIMEOUT_S)) as raw,
+                raw.cursor() as cursor,
+            ):
+                cursor.execute("SELECT pg_cancel_backend(%s)", (pid,))
 
     @contextlib.contextmanager
     def _alarm(self) -> Iterator[None]:
