@@ -1,11 +1,9 @@
 """Silence: a run's deadline in; its connections cut, all of them, where it is not over half a minute later.
 
-Where it is not even then, the process leaves by force: what it waits for is not its database, but a revision's own
-Python, or a pipe that nobody reads.
-
 At the deadline the server itself ends every statement of ours. Who still waits for an answer then waits for a server
 that hangs or a pooler that is paused: libpq does so for as long as the other end keeps the connection, which may be for
-good. A connection that is cut is lost, and each stage has its words and its way for that.
+good. A connection that is cut is lost, and each stage has its words and its way for that. Where the run is not over
+even then, it waits for a revision's own Python, or for a pipe that nobody reads, and leaves by force.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +23,7 @@ if TYPE_CHECKING:
     from migrator.clock import Deadline
 
 PATIENCE_S = 30.0  # longer than what comes after the deadline takes: what is open rolled back, the run's end written
-AGAIN_S = 5.0  # whoever goes on with another connection
-FORCE_S = 10.0  # after the first cut: all that is left to do then is to say so
+CUTS, AGAIN_S = 2, 5.0  # what is left to do after a cut is to say so
 
 _ours: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -44,35 +40,38 @@ def bounded(deadline: Deadline) -> Iterator[None]:
     over, has_cut = threading.Event(), threading.Event()
 
     def watch() -> None:
-        patience, cut_at = deadline.left() + PATIENCE_S, 0.0
-        while not over.wait(patience):
-            if has_cut.is_set() and time.monotonic() - cut_at >= FORCE_S:
-                after = f"{PATIENCE_S + FORCE_S:g} s after the deadline"
-                interrupt.leave(Busy.code, f"{Busy.word}: left by force {after}; {interrupt.ROLLED_BACK}")
-            cut_at = cut_at or time.monotonic()
-            has_cut.set()
+        if over.wait(deadline.left() + PATIENCE_S):
+            return
+        has_cut.set()
+        for _ in range(CUTS):  # whoever goes on with another connection is cut again
             _cut()
-            patience = min(AGAIN_S, FORCE_S)
+            if over.wait(AGAIN_S):
+                return
+        after = f"{PATIENCE_S + CUTS * AGAIN_S:g} s after the deadline"
+        interrupt.leave(Busy.code, f"{Busy.word}: left by force {after}; {interrupt.ROLLED_BACK}")
 
     thread = threading.Thread(target=watch, daemon=True, name="silence")
     thread.start()
     try:
         yield
-    except Unreachable as error:
-        if has_cut.is_set():
-            error.message = f"no answer {PATIENCE_S:g} s after the deadline: {error.message}"
-        raise
-    except MigratorError:
-        raise
     except Exception as error:
-        if has_cut.is_set():  # what the driver says of a connection that is gone, where nobody had words for it
-            raise Unreachable(
-                f"no answer {PATIENCE_S:g} s after the deadline", "give it more time: --deadline"
-            ) from error
-        raise
+        unanswered = _unanswered(error) if has_cut.is_set() else error
+        if unanswered is error:
+            raise
+        raise unanswered from error
     finally:
         over.set()
         thread.join()
+
+
+def _unanswered(error: Exception) -> Exception:
+    """Return what came of a cut: in the words of whoever met it, if it has any."""
+    said = f"no answer {PATIENCE_S:g} s after the deadline"
+    if not isinstance(error, MigratorError):
+        return Unreachable(said, "give it more time: --deadline")
+    if isinstance(error, Unreachable) and not error.message.startswith(said):  # as a bound inside of this one does
+        error.message = f"{said}: {error.message}"
+    return error
 
 
 def _cut() -> None:
