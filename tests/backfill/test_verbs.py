@@ -144,7 +144,7 @@ def test_a_server_that_is_away_is_asked_for_again_after_a_pause(people, run, spa
     undone()
     client().run("LOCK TABLE people")
     network = Network(db.url)
-    running = spawn("backfill", project=project, url=network.url, MIGRATOR_WAIT="1ms", MIGRATOR_DEADLINE="3s")
+    running = spawn("backfill", project=project, url=network.url, MIGRATOR_WAIT="1ms", MIGRATOR_DEADLINE="6s")
     until(db.waiting, "it to wait for the table")
     network.cut()
     done = running.result()
