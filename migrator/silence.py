@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 PATIENCE_S = 30.0  # longer than what comes after the deadline takes: what is open rolled back, the run's end written
 CUTS, AGAIN_S = 2, 5.0  # what is left to do after a cut is to say so
 
-_ours: weakref.WeakSet[Any] = weakref.WeakSet()
+# No WeakSet: its callbacks are Python, and an exception that a signal raises in one is lost. A run has a few dozen.
+_ours: list[weakref.ref[Any]] = []
 
 
 def note(connection: Any) -> None:
     """Remember a driver's connection as one of this process's, for as long as somebody uses it."""
     with contextlib.suppress(TypeError):  # another driver's may not be one that can be remembered
-        _ours.add(connection)
+        _ours.append(weakref.ref(connection))
 
 
 @contextlib.contextmanager
@@ -78,7 +79,7 @@ def _cut() -> None:
     """End all connections for good, so that whoever waits for one is told that it is lost."""
     import socket  # noqa: PLC0415 - a load of a checkpoint would pay for it
 
-    with contextlib.suppress(RuntimeError):  # somebody just made another: it is there the next time
-        for connection in tuple(_ours):
-            with contextlib.suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as its:
-                its.shutdown(socket.SHUT_RDWR)
+    for reference in tuple(_ours):
+        connection = reference()
+        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as its:
+            its.shutdown(socket.SHUT_RDWR)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import psycopg2
 import pytest
@@ -80,6 +81,12 @@ def test_a_run_that_is_over_in_time_leaves_nothing_that_waits(network, run, proj
     project.sql("a1", "CREATE TABLE t (id int)")
     assert run("upgrade", project=project, url=network.url).code == 0
     assert "silence" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_no_python_runs_where_a_connection_goes_in_which_a_signal_would_be_lost(client):
+    connection = client().raw
+    silence.note(connection)
+    assert [reference.__callback__ for reference in weakref.getweakrefs(connection)] == [None]
 
 
 def test_in_the_revisions_own_python(project, db):
