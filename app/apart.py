@@ -6,9 +6,9 @@ server is silent. The main thread waits here, and so hears SIGTERM and the alarm
 
 from __future__ import annotations
 
-import queue
 import threading
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,26 +19,15 @@ T = TypeVar("T")
 def done(work: Callable[[], T], patience_s: float | None = None) -> T:
     """Return what the work returns, or raise what it raises; TimeoutError where it does not end in that time.
 
-    Work that does not end is left behind, as it is where a signal's handler raises: the process is to end then.
+    Work that does not end is left behind: the process is to end then. A pool's thread would be waited for.
     """
-    ended: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
-            result = work()
+            future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits
-            failed = error
-            ended.put(lambda: _raised(failed))
-        else:
-            ended.put(lambda: result)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="apart").start()
-    try:
-        outcome = ended.get(timeout=patience_s)
-    except queue.Empty:
-        raise TimeoutError from None
-    return outcome()
-
-
-def _raised(error: BaseException) -> NoReturn:
-    raise error
+    return future.result(patience_s)
