@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0  # longer than what comes after the deadline takes: what is open rolled back, the run's end written
 CUTS, AGAIN_S = 2, 5.0  # what is left to do after a cut is to say so
-
+_CURE = "bound what a revision's own Python waits for, or give the run more time with --deadline"
 # No WeakSet: its callbacks are Python, and an exception that a signal raises in one is lost. A run has a few dozen.
 _ours: list[weakref.ref[Any]] = []
 
@@ -49,7 +49,7 @@ def bounded(deadline: Deadline) -> Iterator[None]:
             if over.wait(AGAIN_S):
                 return
         after = f"{PATIENCE_S + CUTS * AGAIN_S:g} s after the deadline"
-        interrupt.leave(Busy.code, f"{Busy.word}: left by force {after}; {interrupt.ROLLED_BACK}")
+        interrupt.leave(Busy.code, f"{Busy.word}: left by force {after}; {interrupt.ROLLED_BACK}. Cure: {_CURE}.")
 
     thread = threading.Thread(target=watch, daemon=True, name="silence")
     thread.start()

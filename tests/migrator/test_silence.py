@@ -102,7 +102,7 @@ __main__.run()
         env={**os.environ, **environment}, capture_output=True, text=True, timeout=40, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done
-    said = "busy: left by force 0.4 s after the deadline; the server rolls back"
+    said = "busy: left by force 0.4 s after the deadline; the server rolls back. Cure: " + silence._CURE + "."
     assert done.stderr.splitlines()[-1] == f"{said} (exit 3; safe to run again as it is)"
     until(lambda: not db.migrators(), "its backends to leave")
     assert db.columns("t") == []
