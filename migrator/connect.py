@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
-from migrator import pooler, silence, tls
+from migrator import driver, pooler, silence, tls
 from migrator.address import Address, address
 from migrator.errors import Busy, Interrupted, MigratorError, Refused, Unreachable, Usage
 
@@ -56,10 +56,7 @@ def open_connection(where: Address, timeout_s: float) -> psycopg2.extensions.con
     connection = psycopg2.connect(
         where.dsn,
         connect_timeout=max(2, int(min(timeout_s, CONNECT_TIMEOUT_S))),  # libpq rounds 1 up to 2 anyway
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-        tcp_user_timeout=60_000,  # what was sent and never received: no keepalive is, before that
+        **driver.NETWORK,
         **extra,
     )
     silence.note(connection)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 _PASSWORD = b"PGPASSWORD"
+# Within a minute a network that swallows packets is told; what was sent and never received no keepalive looks after.
+NETWORK = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000"}
 
 
 def core() -> "ModuleType":

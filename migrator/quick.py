@@ -194,8 +194,7 @@ def _look(url: str, row: dict[str, object]) -> _Found:
         where = psycopg.parse_dsn("postgresql" + url[url.index("://") :])
         # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
         where = {"gssencmode": "disable"} | where | {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name}
-        where |= {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}  # for a load
-        where["tcp_user_timeout"] = "60000"
+        where |= driver.NETWORK
         if must_be_private and "PGSSLMODE" not in os.environ:
             where["sslmode"] = "require"
         connection, found = driver.connect(psycopg, where), _UNKNOWN
