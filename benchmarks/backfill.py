@@ -28,8 +28,9 @@ import psycopg2
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from lockstep.develop.sandbox import embedded  # noqa: E402
+
 from benchmarks import results  # noqa: E402 - found by the line above
-from migrator import embedded  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable

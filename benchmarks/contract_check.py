@@ -17,8 +17,11 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lockstep import contract
+from lockstep.contract import catalog
+from lockstep.develop.sandbox import embedded
+
 from benchmarks import results
-from migrator import catalog, contract, embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

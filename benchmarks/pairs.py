@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from migrator import embedded
+from lockstep.develop.sandbox import embedded
+
 from tests.autogenerate.changes import CHANGES
 from tests.autogenerate.pairs import Pair
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import psycopg2
+from lockstep import contract
 from sqlalchemy import make_url
 
 from benchmarks.histories import history, tables
-from migrator import contract
 
 if TYPE_CHECKING:
     from benchmarks.histories import Revision
@@ -138,7 +138,9 @@ class Migrator(Peer):
         for path in here.rglob("*"):
             os.utime(path, (1_700_000_000, 1_700_000_000))
         _compiled(here)
-        self.run("postgresql://", ["env", f"PYTHONPATH={here.parent}", sys.executable, "-m", "migrator.manifest"])
+        self.run(
+            "postgresql://", ["env", f"PYTHONPATH={here.parent}", sys.executable, "-m", "lockstep.project.manifest"]
+        )
 
     def env(self, url: str) -> dict[str, str]:
         return super().env(url) | {"PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": url,

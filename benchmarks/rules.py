@@ -16,12 +16,13 @@ from pathlib import Path
 import psycopg2
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
+from lockstep.develop.rehearsal import findings, rows, second, snapshot
+from lockstep.develop.rehearsal.observation import STRENGTH, Pass, Rehearsed
+from lockstep.develop.rehearsal.observe import Observer
+from lockstep.develop.sandbox import binaries, embedded
+from lockstep.postgres import connect
 
 from benchmarks.rules_statements import AFTER, STATEMENTS, TABLES
-from migrator import binaries, connect, embedded
-from migrator.rehearsal import findings, rows, second, snapshot
-from migrator.rehearsal.observation import STRENGTH, Pass, Rehearsed
-from migrator.rehearsal.observe import Observer
 
 ROWS = 400
 TRIES = 8

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lockstep import errors
+from lockstep.develop.sandbox import binaries, embedded, stale_server
+
 from local import child, database, state
 from local.up import Plan, up
-from migrator import binaries, embedded, errors, leftover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +83,7 @@ def _reset(arguments: argparse.Namespace, _signals: child.Signals) -> int:
         print("nothing to throw away")
         return 0
     with embedded.held(directory / state.DATA):
-        leftover.stop(directory / state.DATA)
+        stale_server.stop(directory / state.DATA)
         state.remove(directory)
     print(f"thrown away: {directory}")
     return 0

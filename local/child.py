@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lockstep import errors
+from lockstep.develop.sandbox import die_with_parent
+
 from local.state import ROOT
-from migrator import errors, leash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +47,7 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         raise errors.Usage(f"cannot run {command[0]}: {error.strerror}", "Name a command that is there") from None
-    with leash.on(process.pid, signal.SIGTERM):
+    with die_with_parent.on(process.pid, signal.SIGTERM):
         try:
             yield process
         finally:

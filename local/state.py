@@ -9,7 +9,7 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from migrator import errors
+from lockstep import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".local"

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lockstep import errors
+from lockstep.develop.sandbox import embedded
+
 from local import child, database, state
-from migrator import embedded, errors
 
 if TYPE_CHECKING:
     import subprocess

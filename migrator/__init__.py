@@ -1,3 +1,1 @@
-"""Migrator: ships schema changes on PostgreSQL, one job, before the app that needs them."""
-
-__version__ = "0.1.0"
+"""The team's Alembic project: configuration, env.py, the copy of the models, and the versions."""

@@ -1,7 +1,6 @@
 """Alembic's way in: whatever command comes through here keeps the migrator's limits, lock and ledger."""
 
 from alembic import context
+from lockstep.verbs import stock_alembic
 
-from migrator import road
-
-road.enter(context)
+stock_alembic.enter(context)

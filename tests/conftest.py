@@ -22,11 +22,10 @@ from pathlib import Path
 import hypothesis
 import psycopg2
 import pytest
+from lockstep.develop.sandbox import binaries, embedded
 from psycopg2 import sql
 from sqlalchemy import make_url
 from xdist.scheduler import LoadFileScheduling
-
-from migrator import binaries, embedded
 
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATOR_SECONDS = 120

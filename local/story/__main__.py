@@ -7,11 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from lockstep import errors
+from lockstep.develop.sandbox import embedded
+
 from local.story import place as places
 from local.story import release as releases
 from local.story.switch import NotInTime
 from local.story.tale import Tale, WrongTurn, begun, failed_rollout, nothing_is_lost, rollout, written
-from migrator import embedded, errors
 
 SHOWN_FAILURES = 5
 

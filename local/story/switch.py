@@ -11,8 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import httpx
-
-from migrator import leash
+from lockstep.develop.sandbox import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +55,7 @@ class Instance:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._leash = leash.on(self.process.pid, signal.SIGKILL)
+        self._leash = die_with_parent.on(self.process.pid, signal.SIGKILL)
         self._leash.__enter__()
 
     @property

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+from lockstep import cli, settings
+from lockstep.develop.rehearsal import rehearse
+from lockstep.develop.sandbox import throwaway
 
-from migrator import cli, settings, shadow
-from migrator.rehearsal import rehearse
 from tests.autogenerate import schema
 from tests.autogenerate.changes import CHANGES, FIRST, Change
 from tests.autogenerate.models import ROWS
@@ -121,7 +122,7 @@ class Pair:
 
     def up_and_down(self, written: list[str]) -> list[str]:
         """Apply all to a filled database and take all back; return how its schema differs from before."""
-        with shadow.database(self.server) as url:
+        with throwaway.database(self.server) as url:
             engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"), poolclass=sa.NullPool)
             self.run("upgrade", "before", "--no-unknown-release", database=url)
             self._execute(engine, (self.directory / "seed.sql").read_text())

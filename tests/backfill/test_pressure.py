@@ -8,10 +8,11 @@ import types
 import psycopg2
 import psycopg2.extras
 import pytest
+from lockstep.backfill.pace import Pace
+from lockstep.backfill.pressure import Limits, Pressure
+from lockstep.develop.sandbox import embedded
+from lockstep.postgres import connect
 
-from migrator import connect, embedded
-from migrator.backfill.pace import Pace
-from migrator.backfill.pressure import Limits, Pressure
 from tests.migrator.rig import until
 
 BACKFILL = types.SimpleNamespace(namespace="public", relation="people")

@@ -11,9 +11,9 @@ import sys
 
 import psycopg2
 import pytest
+from lockstep.project import checkpoint_file
+from lockstep.upgrade import fresh
 
-from migrator import fresh
-from migrator.checkpoint import file
 from tests.migrator.rig import PATIENT, until
 from tests.migrator.test_quick import DONE, HEAD, Copy
 from tests.migrator.test_signals import STRUCK
@@ -22,7 +22,7 @@ from tests.torture import state
 LOADED = "loaded     checkpoint of 8 revisions"
 SEEN = (
     "import sys, json; from migrator import quick; code = quick.main(sys.argv[1:]); "
-    "print(json.dumps(sorted({'sqlalchemy', 'alembic', 'migrator.cli'} & set(sys.modules))), file=sys.stderr); "
+    "print(json.dumps(sorted({'sqlalchemy', 'alembic', 'lockstep.cli'} & set(sys.modules))), file=sys.stderr); "
     "sys.exit(code)"
 )
 # All of ours that is loaded before the server is at work at the file; the rest is loaded meanwhile.
@@ -156,9 +156,9 @@ def with_statement(copy, statement):
     """Put a statement into the middle of the checkpoint; keep the one without it."""
     place = copy.here / "checkpoint.sql"
     place.rename(copy.top / "kept.sql")
-    found = file.read(copy.top / "kept.sql")
+    found = checkpoint_file.read(copy.top / "kept.sql")
     sql = found.sql.replace("\n\nALTER", f"\n\n{statement};\n\nALTER", 1)
-    place.write_text(file.text(file.Checkpoint(found.server, found.heads, found.seals, sql)))
+    place.write_text(checkpoint_file.text(checkpoint_file.Checkpoint(found.server, found.heads, found.seals, sql)))
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_stopped_in_the_middle_it_says_so_and_nothing_happened(copy, halted, exe
 
 def test_stopped_while_it_finds_that_the_whole_way_has_to_look_it_is_stopped_there(copy, execute):
     execute("CREATE TABLE theirs (id int)")
-    said = copy.python("-c", STRUCK, "migrator.fresh:_require_fit:once", "upgrade")
+    said = copy.python("-c", STRUCK, "lockstep.upgrade.fresh:_require_fit:once", "upgrade")
     assert (said.returncode, said.stderr.splitlines()[-1].partition(":")[0]) == (143, "interrupted"), said
     assert execute("SELECT to_regclass('migrator.step') IS NULL") == [(True,)]
 

@@ -7,8 +7,9 @@ import shutil
 import signal
 
 import pytest
+from lockstep.project import checkpoint_file
+from lockstep.upgrade import checkpoint_text
 
-from migrator.checkpoint import file, load
 from tests.conftest import run_migrator
 from tests.migrator.rig import Project, until
 
@@ -107,9 +108,11 @@ def _cut_it(project):
 
 
 def _swap_it(project):
-    found = file.read(project.checkpoint)
+    found = checkpoint_file.read(project.checkpoint)
     seals = dict.fromkeys(found.seals, "ast1:other")
-    project.checkpoint.write_text(file.text(file.Checkpoint(found.server, found.heads, seals, found.sql)))
+    project.checkpoint.write_text(
+        checkpoint_file.text(checkpoint_file.Checkpoint(found.server, found.heads, seals, found.sql))
+    )
 
 
 def _take_a_revision_away(project):
@@ -163,10 +166,10 @@ def test_on_any_other_database_it_is_not_looked_at(written, run, db, statement):
 
 @pytest.mark.parametrize("moved", ["server", "search path"])
 def test_where_revisions_might_lead_elsewhere_it_is_left_alone(written, run, db, moved):
-    found = file.read(written.checkpoint)
+    found = checkpoint_file.read(written.checkpoint)
     if moved == "server":
-        other = file.Checkpoint(found.server - 1, found.heads, found.seals, found.sql)
-        written.checkpoint.write_text(file.text(other))
+        other = checkpoint_file.Checkpoint(found.server - 1, found.heads, found.seals, found.sql)
+        written.checkpoint.write_text(checkpoint_file.text(other))
     else:
         db.rows("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public', current_database()); END $$")
     done = run("upgrade", project=written)
@@ -210,9 +213,11 @@ def test_what_an_unknown_release_may_need_is_what_was_there_before(written, run,
 @pytest.fixture
 def held(written, db, client):
     """The checkpoint with a wait in the middle, and the session it waits for."""
-    found = file.read(written.checkpoint)
+    found = checkpoint_file.read(written.checkpoint)
     sql = found.sql.replace("INSERT INTO", "SELECT pg_advisory_xact_lock(77);\n\nINSERT INTO", 1)
-    written.checkpoint.write_text(file.text(file.Checkpoint(found.server, found.heads, found.seals, sql)))
+    written.checkpoint.write_text(
+        checkpoint_file.text(checkpoint_file.Checkpoint(found.server, found.heads, found.seals, sql))
+    )
     blocker = client()
     blocker.run("SELECT pg_advisory_lock(77)")
     return blocker
@@ -230,7 +235,7 @@ def test_killed_in_the_middle_nothing_happened(written, held, run, spawn, db, nu
     running.signal(number)
     assert running.result().code == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
     until(lambda: not db.migrators(), "the server to notice")
-    assert load.is_empty(db.rows)[0]
+    assert checkpoint_text.is_empty(db.rows)[0]
     assert db.steps() == []
     held.close()
     assert LOADED in run("upgrade", project=written).out
@@ -249,11 +254,11 @@ def test_a_second_migrator_waits_and_has_nothing_to_do(written, held, spawn, db)
 
 
 def test_what_the_server_refuses_is_one_line_and_nothing_stays(written, run, db):
-    found = file.read(written.checkpoint)
-    broken = file.Checkpoint(found.server, found.heads, found.seals, found.sql + "\nSELECT nonsense();\n")
-    written.checkpoint.write_text(file.text(broken))
+    found = checkpoint_file.read(written.checkpoint)
+    broken = checkpoint_file.Checkpoint(found.server, found.heads, found.seals, found.sql + "\nSELECT nonsense();\n")
+    written.checkpoint.write_text(checkpoint_file.text(broken))
     done = run("upgrade", project=written)
     assert done.code == 4
     assert "the checkpoint cannot be loaded: function nonsense() does not exist; nothing was kept" in done.last
     assert "at: SELECT nonsense();" in done.text
-    assert load.is_empty(db.rows)[0]
+    assert checkpoint_text.is_empty(db.rows)[0]

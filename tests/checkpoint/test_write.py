@@ -8,11 +8,12 @@ import subprocess
 
 import psycopg2
 import pytest
+from lockstep import settings as given
+from lockstep.develop import replay
+from lockstep.develop.checkpoint import dump
+from lockstep.develop.sandbox import binaries, throwaway
+from lockstep.project import environment
 from sqlalchemy import make_url
-
-from migrator import binaries, environment, replay, shadow
-from migrator import settings as given
-from migrator.checkpoint import dump
 
 OURS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'migrator')"
 # Asked of the catalog itself: what pg_dump might leave out would be missing on both sides of its own comparison.
@@ -185,7 +186,7 @@ def test_a_role_that_was_there_or_is_somebody_elses_stays(project, run, shadowed
     project.sql("a1", make.format(f"was_{mark}"), make.format(f"came_{mark}"))
     db.rows(f"CREATE ROLE was_{mark}")
     settings = given.load(env={"MIGRATOR_CONFIG": str(project.ini)})
-    with shadow.database(server.url, replays=environment.load(settings)):
+    with throwaway.database(server.url, replays=environment.load(settings)):
         db.rows(f"CREATE ROLE came_{mark}; CREATE ROLE else_{mark}")
     try:
         left = db.rows("SELECT rolname FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", f"%{mark}")

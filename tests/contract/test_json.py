@@ -6,8 +6,8 @@ import json
 
 import pytest
 import sqlalchemy as sa
+from lockstep import contract
 
-from migrator import contract
 from tests.contract.releases import ColumnSpec, TableSpec, release
 
 

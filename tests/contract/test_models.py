@@ -7,8 +7,7 @@ import hashlib
 import sys
 
 import pytest
-
-from migrator import contract
+from lockstep import contract
 
 GOOD = """
 from __future__ import annotations

@@ -4,8 +4,7 @@ import json
 import time
 
 import pytest
-
-from migrator import errors
+from lockstep import errors
 
 BOTH = pytest.mark.parametrize("name", ["app", "migrator"])
 OTHER_COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
@@ -33,7 +32,7 @@ def run_in(engine, image, *command):
         ("app", "app"),
         ("app", "app.__main__"),
         ("app", "app.gate"),
-        ("migrator", "migrator.cli"),
+        ("migrator", "lockstep.cli"),
         ("migrator", "alembic"),
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from migrator import cli, settings
+from lockstep import cli, settings
+
 from tests.docs.pages import ROOT, page
 
 COMMON = {"help", "json", "debug", *(option.name for option in settings.OPTIONS)}

@@ -3,7 +3,8 @@
 import json
 import re
 
-from migrator import cli
+from lockstep import cli
+
 from tests.docs.pages import page, rows
 
 DOCUMENT = page("docs/json.md")

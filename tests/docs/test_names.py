@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from lockstep import cli
 
-from migrator import cli
 from tests.docs import tables
 from tests.docs.pages import ROOT, page, pages
 

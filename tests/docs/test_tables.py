@@ -3,10 +3,10 @@
 import re
 
 import pytest
+from lockstep import cli, errors
 
 from app import settings as app_settings
 from app.rollout import settings as rollout_settings
-from migrator import cli, errors
 from tests.docs import tables
 from tests.docs.pages import page, rows
 
@@ -21,7 +21,7 @@ def codes():
 
 def subclasses(parent):
     for child in parent.__subclasses__():
-        if child.__module__ == "migrator.errors":
+        if child.__module__ == "lockstep.errors":
             yield child
             yield from subclasses(child)
 

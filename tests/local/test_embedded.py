@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from lockstep import errors
+from lockstep.develop.sandbox import binaries, embedded, unprivileged
 
-from migrator import binaries, embedded, errors, unprivileged
 from tests.local.rig import ROOT, alive, until
 from tests.ports import free_port
 

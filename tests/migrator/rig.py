@@ -18,8 +18,7 @@ from pathlib import Path
 import psycopg2
 from alembic import command
 from alembic.config import Config
-
-from migrator import cli
+from lockstep import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60  # however busy the machine is

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from lockstep import cli, settings
 
-from migrator import cli, settings
 from tests.migrator.rig import until
 
 NOBODY = "postgresql://u:hunter2@127.0.0.1:1/d"
@@ -111,7 +111,7 @@ def test_70_a_bug_of_ours(project, run, monkeypatch):
     def broken(_settings, _report, _arguments):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("migrator.commands.status.main", broken)
+    monkeypatch.setattr("lockstep.verbs.status.main", broken)
     done = run("status", project=project)
     assert done.code == 70
     assert done.last.startswith("bug: ZeroDivisionError: oh. Cure: run again with --debug and report it. (exit 70;")

@@ -7,12 +7,16 @@ import threading
 import psycopg2
 import pytest
 import sqlalchemy.exc
+from lockstep import settings
+from lockstep.develop.sandbox import throwaway
+from lockstep.errors import Refused
+from lockstep.ledger.run_context import Means
+from lockstep.postgres import connect
+from lockstep.stop import deadline as clock
+from lockstep.stop.interrupt import Interrupt
+from lockstep.upgrade import dry_run
 from sqlalchemy import make_url
 
-from migrator import clock, connect, dry_run, settings, shadow
-from migrator.errors import Refused
-from migrator.interrupt import Interrupt
-from migrator.means import Means
 from tests.migrator.rig import Client, until
 
 COPIES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
@@ -109,7 +113,7 @@ def _dropping(db, prefix):
 
 
 def test_a_throw_away_database_is_dropped_although_somebody_was_in_it_whom_the_role_may_not_end(server, owner, db):
-    with shadow.database(owner) as url:
+    with throwaway.database(owner) as url:
         name = make_url(url).database
         guest = Client(server.named(name), "a guest")
         leaves = threading.Thread(target=lambda: (until(lambda: _dropping(db, name), "the drop"), guest.close()))
@@ -120,7 +124,7 @@ def test_a_throw_away_database_is_dropped_although_somebody_was_in_it_whom_the_r
 
 def test_a_throw_away_database_that_somebody_stays_in_is_named(server, owner, db):
     made = contextlib.ExitStack()
-    name = make_url(made.enter_context(shadow.database(owner))).database
+    name = make_url(made.enter_context(throwaway.database(owner))).database
     with contextlib.closing(Client(server.named(name), "a guest")), pytest.raises(Refused) as refused:
         made.close()
     assert refused.value.message.startswith(f"{name} stays on ")

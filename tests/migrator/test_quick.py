@@ -16,9 +16,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from lockstep.ledger import fingerprint
+from lockstep.project import manifest
+from lockstep.upgrade import quick
 from sqlalchemy import make_url
 
-from migrator import manifest, quick, state
 from tests.app.rig import Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +35,7 @@ def upgrade():
 
 # All of it, after what Python itself loads to start. Each further one is paid for by every deploy.
 MAY_IMPORT = {
-    "migrator", "migrator.__main__", "migrator.quick", "migrator.driver", "migrator.manifest", "migrator.signals",
+    "migrator", "migrator.__main__", "lockstep.upgrade.quick", "lockstep.postgres.driver", "lockstep.project.manifest", "lockstep.stop.signals",
     "migrator.state",
     "psycopg2._psycopg", "psycopg2.errors", "datetime", "_datetime", "math", "operator", "_operator",  # for its dates
     "atexit", "_socket", "select",
@@ -77,7 +79,7 @@ class Copy:
         )
 
     def make_manifest(self):
-        done = self.python("-m", "migrator.manifest")
+        done = self.python("-m", "lockstep.project.manifest")
         assert done.returncode == 0, done.stderr
         assert self.manifest.is_file()
 
@@ -89,7 +91,7 @@ class Copy:
         """Upgrade; tell whether the quick way was enough, and what came of it."""
         code = (
             "import sys; from migrator import quick; code = quick.main(sys.argv[1:]); "
-            "print('migrator.cli' not in sys.modules, file=sys.stderr); sys.exit(code)"
+            "print('lockstep.cli' not in sys.modules, file=sys.stderr); sys.exit(code)"
         )
         done = self.python("-c", code, "upgrade", *words, **variables)
         lines = done.stderr.splitlines()
@@ -109,7 +111,7 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def copy(tmp_path, prepared, migrated_database, execute):
     """The same on a database as a run left it; a clone has not kept its rights on the database itself."""
-    rights = state.RIGHTS.format(path="current_setting('search_path')") % {"role": "'app'"}
+    rights = fingerprint.RIGHTS.format(path="current_setting('search_path')") % {"role": "'app'"}
     execute(f"UPDATE migrator.state SET rights = {rights}")
     return Copy(tmp_path, migrated_database, prepared.top)
 

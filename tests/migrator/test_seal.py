@@ -6,9 +6,8 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from migrator import seal
-from migrator.errors import StepFailed
+from lockstep.errors import StepFailed
+from lockstep.project import seal
 
 BASE = '''
 """add users

@@ -5,9 +5,9 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from migrator import connect, settings
-from migrator.errors import MigratorError, Usage
+from lockstep import settings
+from lockstep.errors import MigratorError, Usage
+from lockstep.postgres import connect
 
 
 @pytest.mark.parametrize(

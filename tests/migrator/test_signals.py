@@ -53,7 +53,7 @@ def test_while_the_database_takes_the_connection_and_says_nothing(spawn, project
 
 
 def test_while_it_waits_for_the_lock(spawn, project, db, client):
-    from migrator import lock  # noqa: PLC0415
+    from lockstep.postgres import lock  # noqa: PLC0415
 
     holder = client("another migrator")
     holder.run("SELECT pg_advisory_lock(%s)", lock.key())
@@ -155,7 +155,7 @@ def test_at_every_line_of_a_sleep():
     code = """
 import signal, sys, threading
 from migrator import interrupt, signals
-from migrator.errors import Interrupted
+from lockstep.errors import Interrupted
 interrupt.GRACE_S = 60  # however busy the machine is
 def strike(at):
     "Send a signal at that line of the sleep's own code; tell whether there is one."
@@ -256,11 +256,11 @@ def struck(place, environment, *arguments):
 @pytest.mark.parametrize(
     ("place", "columns"),
     [
-        ("migrator.quick:answer", []),  # before anything
-        ("migrator.driver:complete", []),  # before it has read its arguments
+        ("lockstep.upgrade.quick:answer", []),  # before anything
+        ("lockstep.postgres.driver:complete", []),  # before it has read its arguments
         ("importlib:import_module", []),  # before it has its verb
-        ("migrator.environment:load", []),  # before it has connected
-        ("migrator.report/Report:finish", ["id"]),  # after all was done
+        ("lockstep.project.environment:load", []),  # before it has connected
+        ("lockstep.report/Report:finish", ["id"]),  # after all was done
     ],
 )
 def test_while_nobody_listens(place, when, columns, project, db):
@@ -282,7 +282,7 @@ def test_while_nobody_listens(place, when, columns, project, db):
 
 def test_after_the_last_word_there_is_no_other(project, db):
     environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini)}
-    done = struck("migrator.report/Report:finish:after", environment, "wait", "--json")
+    done = struck("lockstep.report/Report:finish:after", environment, "wait", "--json")
     assert (done.returncode, done.stderr.count("interrupted")) == (0, 0)
     assert json.loads(done.stdout)["outcome"] == "done"
 
@@ -393,7 +393,7 @@ with interrupt.heeding():
 def test_while_a_verb_on_a_throw_away_database_makes_it(server, project):
     project.sql("a1", "CREATE TABLE t (id int)")
     environment = {"MIGRATOR_SHADOW_URL": server.url, "MIGRATOR_CONFIG": str(project.ini)}
-    done = struck("migrator.replay:_version:lost", environment, "checkpoint", "--checkpoint", os.devnull)
+    done = struck("lockstep.develop.replay:_version:lost", environment, "checkpoint", "--checkpoint", os.devnull)
     assert done.returncode == 143, done
     assert done.stderr.splitlines()[-1].startswith("interrupted: stopped by signal 15; ")
 

@@ -9,8 +9,8 @@ import weakref
 
 import psycopg2
 import pytest
+from lockstep.stop import watchdog
 
-from migrator import silence
 from tests.app.rig import Network
 from tests.migrator.rig import ROOT, until
 
@@ -20,9 +20,9 @@ AGAIN = "(exit 5; safe to run again as it is)"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(silence, "PATIENCE_S", 0.5)
-    monkeypatch.setattr(silence, "AGAIN_S", 0.1)
-    monkeypatch.setattr(silence, "CUTS", 600)  # to leave by force would end the tests too
+    monkeypatch.setattr(watchdog, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(watchdog, "AGAIN_S", 0.1)
+    monkeypatch.setattr(watchdog, "CUTS", 600)  # to leave by force would end the tests too
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_in_a_statement_of_a_revision(kind, request, network, frozen_at, run, db
 
 
 def test_while_it_waits_for_the_lock(network, run, project, db, client):
-    from migrator import lock  # noqa: PLC0415
+    from lockstep.postgres import lock  # noqa: PLC0415
 
     client("another migrator").run("SELECT pg_advisory_lock(%s)", lock.key())
     freezer = threading.Thread(target=lambda: (until(db.migrators, "the wait"), network.freeze()))
@@ -85,7 +85,7 @@ def test_a_run_that_is_over_in_time_leaves_nothing_that_waits(network, run, proj
 
 def test_no_python_runs_where_a_connection_goes_in_which_a_signal_would_be_lost(client):
     connection = client().raw
-    silence.note(connection)
+    watchdog.note(connection)
     assert [reference.__callback__ for reference in weakref.getweakrefs(connection)] == [None]
 
 
@@ -102,7 +102,7 @@ __main__.run()
         env={**os.environ, **environment}, capture_output=True, text=True, timeout=40, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done
-    said = "busy: left by force 0.4 s after the deadline; the server rolls back. Cure: " + silence._CURE + "."
+    said = "busy: left by force 0.4 s after the deadline; the server rolls back. Cure: " + watchdog._CURE + "."
     assert done.stderr.splitlines()[-1] == f"{said} (exit 3; safe to run again as it is)"
     until(lambda: not db.migrators(), "its backends to leave")
     assert db.columns("t") == []

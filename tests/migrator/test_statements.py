@@ -1,8 +1,7 @@
 """Statements: what the runner reads out of SQL text."""
 
 import pytest
-
-from migrator import statements
+from lockstep.postgres import statements
 
 
 @pytest.mark.parametrize(

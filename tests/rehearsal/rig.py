@@ -3,8 +3,8 @@
 import dataclasses
 import textwrap
 
-from migrator import settings
-from migrator.rehearsal import rehearse
+from lockstep import settings
+from lockstep.develop.rehearsal import rehearse
 
 INI = "[alembic]\nscript_location = {directory}\npath_separator = os\n"
 ENV = """

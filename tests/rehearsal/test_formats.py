@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
+from lockstep.develop.rehearsal import second
+from lockstep.develop.rehearsal.formats import github, markdown, rules, sarif, text
+from lockstep.develop.rehearsal.formats import json as as_json
+from lockstep.develop.rehearsal.rules import RULES
 
-from migrator.rehearsal import second
-from migrator.rehearsal.formats import github, markdown, rules, sarif, text
-from migrator.rehearsal.formats import json as as_json
-from migrator.rehearsal.rules import RULES
 from tests.rehearsal.rig import Project
 
 

@@ -4,10 +4,10 @@ import signal
 import time
 
 import pytest
+from lockstep.develop.rehearsal import walk
+from lockstep.errors import Refused, Usage
+from lockstep.stop.deadline import Deadline
 
-from migrator.clock import Deadline
-from migrator.errors import Refused, Usage
-from migrator.rehearsal import walk
 from tests.rehearsal.rig import Project, rules
 
 ADD = 'op.add_column("orders", sa.Column("a", sa.Text()))'
@@ -166,7 +166,7 @@ def test_nothing_is_left_on_the_server(project, server):
 
 def test_declared_backfill_is_not_taken_for_rows_changed_under_the_lock(project, server):
     backfill = (
-        "import migrator.backfill.declare\n    op.backfill('orders', set={'note': \"'x'\"}, where=\"note <> 'x'\")"
+        "import lockstep.backfill.declare\n    op.backfill('orders', set={'note': \"'x'\"}, where=\"note <> 'x'\")"
     )
     project.add(TWO_WAYS.format(up=f"{ADD}\n    {backfill}", down=DROP))
     assert rules(project.rehearse(server.url)) == []

@@ -4,8 +4,7 @@ import contextlib
 
 import psycopg2
 import pytest
-
-from migrator.rehearsal import rows
+from lockstep.develop.rehearsal import rows
 
 TABLES = {
     "every type": """CREATE TYPE mood AS ENUM ('a', 'b'); CREATE DOMAIN price AS numeric(8, 2) CHECK (VALUE >= 0);

@@ -3,8 +3,7 @@
 import contextlib
 
 import psycopg2
-
-from migrator import ledger
+from lockstep import ledger
 
 
 def rows(url, statement):

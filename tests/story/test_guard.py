@@ -10,8 +10,8 @@ import uuid
 
 import psycopg2
 import pytest
+from lockstep.contract import FORMAT
 
-from migrator.contract import FORMAT
 from tests.story.rig import sql, written
 
 NAME = "    name: Mapped[str] = mapped_column(Text)\n"
@@ -95,14 +95,14 @@ def test_a_deployment_that_has_nothing_to_do_makes_its_release_expected_too(migr
     text, short = quick.read_text(), 'CONNECT_TIMEOUT_S = "2"'
     assert short in text
     quick.write_text(text.replace(short, 'CONNECT_TIMEOUT_S = "60"'))  # on a busy machine the whole way would be taken
-    compiled = [sys.executable, "-m", "migrator.manifest"]
+    compiled = [sys.executable, "-m", "lockstep.project.manifest"]
     subprocess.run(compiled, cwd=image.directory, env=image.environment(migrated.of_migrator()), check=True)
     report(migrated, digest_of(migrated), age="1 day")
     # The first run notes what it leaves behind; the second one finds it so, and has no need of the whole program.
     for whole in (True, False):
         migrated.rows("UPDATE migrator.release SET recorded = now() - interval '1 day', commit = ''")
         done = image.migrator(migrated, "upgrade", MIGRATOR_SHADOW_URL="", PYTHONPROFILEIMPORTTIME="1")
-        assert (done.code, "migrator.cli" in done.err) == (0, whole), done.out + done.err
+        assert (done.code, "lockstep.cli" in done.err) == (0, whole), done.out + done.err
         expected = "SELECT commit, now() - recorded < interval '1 min' FROM migrator.release"
         assert migrated.rows(expected) == [("5555555eeeeeee", True)]
 

@@ -6,10 +6,12 @@ import contextlib
 
 import psycopg2
 import pytest
+from lockstep.develop.sandbox import embedded
+from lockstep.postgres import connect
+from lockstep.upgrade import grants
 from sqlalchemy import make_url
 
 from local.story import place as places
-from migrator import connect, embedded, grants
 from tests.story.rig import sql, written
 
 DENIED = {"42501"}

@@ -4,9 +4,8 @@ import contextlib
 
 import psycopg2
 import pytest
-
-from migrator import connect, pooler
-from migrator.errors import Usage
+from lockstep.errors import Usage
+from lockstep.postgres import connect, pooler
 
 
 def upgrade(migrator, url, *flags, **env):

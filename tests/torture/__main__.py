@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from migrator import binaries
+from lockstep.develop.sandbox import binaries
+
 from tests.torture import pool as workers
 from tests.torture.kinds import KINDS
 

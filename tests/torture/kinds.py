@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator import ledger
+from lockstep import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

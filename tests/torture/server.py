@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import psycopg2
+from lockstep.develop.sandbox import die_with_parent, embedded
 
-from migrator import embedded, leash
 from tests.conftest import memory
 from tests.ports import free_port
 
@@ -58,7 +58,7 @@ class Server:
         self.running = embedded.start(self._top / "data", password=self._password, port=port, settings=SETTINGS)
         assert self.port in (None, self.running.port)
         self.port = self.running.port
-        self._leash.enter_context(leash.on(self.running.process.pid, signal.SIGINT, self._top))
+        self._leash.enter_context(die_with_parent.on(self.running.process.pid, signal.SIGINT, self._top))
 
     def restart_at_once(self, meanwhile=lambda: None):
         """Stop it as `pg_ctl -m immediate` does, call `meanwhile`, and start it again on its port."""

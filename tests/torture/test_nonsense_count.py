@@ -1,7 +1,8 @@
 """How many distinct inputs the corpora of nonsense hold: `pytest tests/torture/test_nonsense_count.py -s` prints it."""
 
-from migrator import settings
-from migrator.checkpoint import file
+from lockstep import settings
+from lockstep.project import checkpoint_file
+
 from tests.torture import test_nonsense as files
 from tests.torture import test_nonsense_inside as inside
 from tests.torture import test_nonsense_outside as outside
@@ -12,7 +13,7 @@ SEALS = {"a1": "ast1:" + "0" * 64, "b2": "ast1:" + "1" * 64}
 
 
 def counted():
-    good = file.text(file.Checkpoint(18, ("b2",), SEALS, SQL))
+    good = checkpoint_file.text(checkpoint_file.Checkpoint(18, ("b2",), SEALS, SQL))
     durations = [option.name for option in settings.OPTIONS if option.kind == "duration"]
     kinds = {
         "revision files": files.files(),

@@ -4,7 +4,7 @@
 import gzip
 import re
 
-from migrator.checkpoint import file
+from lockstep.project import checkpoint_file
 
 FIRST = re.compile(r"^-- (format|server|heads) .*$", re.MULTILINE)
 
@@ -13,7 +13,7 @@ def forged(text):
     """Return a text with the digest that belongs to it: what its writer would have had to write."""
     head, _, rest = text.partition("-- digest ")
     rest = rest.partition("\n")[2]
-    return f"{head}-- digest {file._digest(rest)}\n{rest}"
+    return f"{head}-- digest {checkpoint_file._digest(rest)}\n{rest}"
 
 
 def edited(good):

@@ -1,0 +1,12 @@
+"""Catalog: a connection and names in, a frozen snapshot of what the schema offers out."""
+
+from __future__ import annotations
+
+from lockstep.contract.catalog.reading import read
+from lockstep.contract.catalog.refresh import Known, know, refresh
+from lockstep.contract.catalog.snapshot import VERBS, Catalog, Column, Constraint, Name, NamedType, Policy, Relation
+
+__all__ = [
+    "VERBS", "Catalog", "Column", "Constraint", "Known", "Name", "NamedType", "Policy", "Relation", "know", "read",
+    "refresh",
+]  # fmt: skip

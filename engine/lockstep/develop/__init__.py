@@ -1,0 +1,1 @@
+"""Develop: what developers and CI need: autogenerate, rehearsal, checkpoints, throw-away servers."""

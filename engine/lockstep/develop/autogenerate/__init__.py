@@ -1,0 +1,11 @@
+"""Autogenerate: models and a database in, revision files out that block nobody out of a table.
+
+Alembic finds the difference; what is here chooses what it looks at, and takes what it found apart into
+revisions that are each one short transaction, or refuses what no order of steps makes safe.
+"""
+
+from lockstep.develop.autogenerate.options import options
+from lockstep.develop.autogenerate.refusal import Refusal
+from lockstep.develop.autogenerate.rewrite import review
+
+__all__ = ["Refusal", "options", "review"]

@@ -1,0 +1,45 @@
+"""Options: the project's choices in, what its env.py hands to Alembic's `context.configure` out."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.runtime.plugins import Plugin
+
+from lockstep.develop.autogenerate import defaults, rewrite, scope, texts
+
+LEDGER_SCHEMA = "migrator"
+
+for comparison in (defaults, texts):
+    Plugin.setup_plugin_from_module(comparison, comparison.NAME)
+
+
+def options(
+    connection: sa.Connection | None = None,
+    *,
+    schemas: tuple[str, ...] = (),
+    ledger_schema: str = LEDGER_SCHEMA,
+    safe: bool = True,
+) -> dict[str, Any]:
+    """Keyword arguments for `context.configure`; `safe=False` leaves what Alembic found as it is.
+
+    `schemas` are those beside the default one; no other schema is looked at, the ledger's never.
+    """
+    if find_spec("alembic_postgresql_enum"):
+        # registers itself with Alembic; a development dependency, so not in the image
+        import alembic_postgresql_enum  # noqa: F401, PLC0415
+    chosen: dict[str, Any] = {
+        "compare_type": True,
+        "compare_server_default": True,
+        "include_schemas": bool(schemas),
+        "include_name": scope.name_filter(connection, schemas, ledger_schema),
+        "autogenerate_plugins": [
+            "alembic.autogenerate.*",
+            "alembic.ext.checkconstraint_byname",
+            defaults.NAME,
+            texts.NAME,
+        ],
+    }
+    if safe:
+        chosen["process_revision_directives"] = rewrite.safe
+    return chosen

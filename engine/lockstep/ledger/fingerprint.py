@@ -1,0 +1,47 @@
+"""State: what a run left behind in, one row of the ledger that the next run compares everything with out.
+
+A run with nothing to do is the usual one. So each run notes at its end the heads, the digest over the seals it has
+checked, the ledger's last step and a fingerprint of all rights; while nothing of that has moved, `lockstep.upgrade.quick`
+need not look again at what led to it. SQL only, no imports: see there.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lockstep.postgres.connect import Control
+    from lockstep.settings import Settings
+
+# Owners and rights of every relation that is not PostgreSQL's own, of schemas and of defaults, roles and memberships.
+# Whoever grants, revokes, makes a table by hand or a role anew moves it. Hashed without printing: a millisecond.
+RIGHTS = """
+(SELECT hashtextextended(concat_ws('|', current_user, {path},
+   (SELECT concat_ws(' ', oid, rolsuper, rolinherit, rolbypassrls) FROM pg_catalog.pg_roles WHERE rolname = %(role)s),
+   (SELECT concat(count(*), ' ', sum(hashint8extended(oid::bigint,
+                                     coalesce(hash_array_extended(relacl, 0), 0) # relowner::bigint)))
+      FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')),
+   (SELECT sum(hashint8extended(oid::bigint, coalesce(hash_array_extended(nspacl, 0), 0) # nspowner::bigint))
+      FROM pg_catalog.pg_namespace),
+   (SELECT hash_array_extended(datacl, datdba::bigint) FROM pg_catalog.pg_database WHERE datname = current_database()),
+   (SELECT sum(hashint8extended(oid::bigint, hash_array_extended(defaclacl, 0))) FROM pg_catalog.pg_default_acl),
+   (SELECT sum(hashint8extended(roleid::bigint, member::bigint)) FROM pg_catalog.pg_auth_members)), 0))"""
+
+# A copy of the schema for a dry run is a database of its own, named for the one that it is a copy of.
+COPY = "migrator_copy_"
+COPIES = f"""SELECT c.datname FROM pg_catalog.pg_database d
+  JOIN pg_catalog.pg_database c ON starts_with(c.datname, '{COPY}' || d.oid || '_')
+ WHERE d.datname = current_database()"""  # noqa: S608 - our own text
+
+_PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
+
+_NOTE = f"""
+INSERT INTO migrator.state (heads, seals, step, rights)
+SELECT %(heads)s, %(seals)s, (SELECT coalesce(max(id), 0) FROM migrator.step), {RIGHTS.format(path=_PATH)}
+ WHERE NOT EXISTS (SELECT FROM migrator.step WHERE state = 'started')
+ON CONFLICT (one) DO UPDATE SET heads = excluded.heads, seals = excluded.seals, step = excluded.step,
+       rights = excluded.rights, noted = now()
+ WHERE (state.heads, state.seals, state.step, state.rights)
+       IS DISTINCT FROM (excluded.heads, excluded.seals, excluded.step, excluded.rights)"""  # noqa: S608 - our own text
+
+
+def note(control: "Control", settings: "Settings", heads: tuple[str, ...], seals: str) -> None:
+    """Note, under the run lock, how a run leaves the database; a revision cut off midway leaves nothing to rely on."""
+    control.rows(_NOTE, {"heads": list(heads), "seals": seals, "role": settings.app_role})

@@ -1,0 +1,1 @@
+"""Postgres: connections, limits, locks, blockers, SQL text."""

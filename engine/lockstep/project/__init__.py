@@ -1,0 +1,1 @@
+"""Project: the Alembic project on disk: configuration, env.py, revisions, seals, manifest."""

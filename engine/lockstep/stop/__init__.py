@@ -1,0 +1,1 @@
+"""Stop: all that ends a run early: its deadline, signals, a watchdog."""

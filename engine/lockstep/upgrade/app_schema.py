@@ -1,0 +1,94 @@
+"""App schema: the schema that the settings name in; there, and first on the search path of both roles, out.
+
+By the roles' own search path in this database: so every connection of theirs is at home there, a pooler's, psql's and
+the stock `alembic`'s too, and neither the app nor a revision needs to know of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockstep.errors import Refused
+from lockstep.postgres import connect, lock
+from lockstep.postgres.statements import quoted
+
+if TYPE_CHECKING:
+    from lockstep.ledger.run_context import Means
+    from lockstep.postgres.connect import Control
+
+# The control connection has set its own path, so what it began with is asked for.
+_PATH = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'"
+
+# What else was on the path stays (a project at Supabase has its extensions there), but for where tables were made.
+_NEW_PATH = f"""
+SELECT string_agg(part, ', ' ORDER BY place)
+  FROM (SELECT %(schema)s AS part, 0 AS place
+        UNION ALL SELECT btrim(p.part), p.place
+          FROM unnest(string_to_array(({_PATH}), ',')) WITH ORDINALITY AS p (part, place)
+         WHERE btrim(p.part, ' "') NOT IN ('$user', 'public', '', %(schema)s)) AS parts"""  # noqa: S608 - our own text
+
+_ELSEWHERE = """
+SELECT c.oid::regclass::text FROM pg_catalog.pg_class c
+ WHERE c.relname = 'alembic_version' AND c.relkind = 'r'
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class t
+                    WHERE t.relnamespace = to_regnamespace(%(schema)s) AND t.relkind IN ('r', 'p'))"""
+
+_ROLE_LACKS = """
+SELECT format('ALTER ROLE %%I IN DATABASE %%I SET search_path = ', %(role)s, current_database()) || %(path)s
+ WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_db_role_setting s
+                    WHERE s.setrole = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %(role)s)
+                      AND s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+                      AND 'search_path=' || %(path)s = ANY (s.setconfig))"""
+
+
+def is_settled(control: Control, schema: str) -> bool:
+    """Tell whether this role's tables are made there already."""
+    return str(control.row(_PATH)[0]).split(",")[0].strip() == schema
+
+
+def settle(means: Means) -> None:
+    """Make the schema, and put it first on this role's path; connections made from now on are there."""
+    control, schema = means.control, means.settings.app_schema
+    with lock.held(control, means.deadline.sooner(means.settings.lock_wait_ms), means.interrupt, means.tell):
+        _refuse_a_move(control, schema)
+        path = control.row(_NEW_PATH, {"schema": schema})[0]
+        control.rows(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+        role = control.row("SELECT current_user")[0]
+        for (statement,) in control.rows(_ROLE_LACKS, {"role": role, "path": path}):
+            control.rows(statement)
+    fresh = connect.Control(connect.open_connection(control.where, connect.CONNECT_TIMEOUT_S), control.where)
+    try:
+        if not is_settled(fresh, schema):
+            raise Refused(
+                f"MIGRATOR_APP_SCHEMA names {schema}, and {control.where.shown} has another search path",
+                "take search_path out of the URL's options",
+            )
+    finally:
+        fresh.close()
+    means.tell(f"settled    the app's tables in schema {schema}")
+
+
+def give(control: Control, role: str) -> int:
+    """Give the app's role the path of this one; return how many statements that took."""
+    import psycopg2.errors  # noqa: PLC0415
+
+    statements = control.rows(_ROLE_LACKS, {"role": role, "path": control.row(_PATH)[0]})
+    for (statement,) in statements:
+        try:
+            control.rows(statement)
+        except psycopg2.errors.InsufficientPrivilege:
+            raise Refused(
+                f"this role may not set the search path of {role}, which the app finds its tables by",
+                f"run by hand: {statement}",
+            ) from None
+    return len(statements)
+
+
+def _refuse_a_move(control: Control, schema: str) -> None:
+    """Refuse a database whose tables are somewhere else: pending revisions would not find them."""
+    for (table,) in control.rows(_ELSEWHERE, {"schema": schema}):
+        if control.rows(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608 - as the catalog wrote it
+            raise Refused(
+                f"MIGRATOR_APP_SCHEMA names {schema}, and this database was migrated to another schema",
+                f"move the app's tables to {schema} first (ALTER TABLE … SET SCHEMA), or take the setting away",
+            )

@@ -1,0 +1,191 @@
+"""Guard: a step that was just run and the live releases in, nothing out; or a Deferred that rolls the step back.
+
+Asked in the step's own transaction, before it commits: the catalog as it would be is compared with the contract of
+every release. A live one that would break defers the step. One that nobody runs any more is marked as broken by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lockstep import contract, ledger
+from lockstep.contract import ERROR, Contract, catalog
+from lockstep.errors import Refused
+from lockstep.ledger import releases
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from lockstep.contract import Need
+    from lockstep.contract.catalog import Catalog, Known
+    from lockstep.ledger.releases import Release
+    from lockstep.ledger.run_context import Means
+    from lockstep.project.plan import Step
+    from lockstep.upgrade.dry_run import Foreseen
+
+
+_TAKEN_RIGHTS = {"right-missing", "read-only"}  # errors where they are new, warnings where they were found so
+
+# Warnings by which the first, optional half of every drop would be deferred: --strict leaves them be.
+_MILD = {"null-appears", "label-unknown", "type-functions"}
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One live release, and what it needs that a step would take away."""
+
+    release: Release
+    needs: tuple[Need, ...]
+
+
+_FOUND = """
+UPDATE migrator.run SET found = coalesce(
+  (SELECT r.found FROM migrator.run r
+    WHERE r.found IS NOT NULL AND r.id < %(run)s
+      AND r.id > (SELECT coalesce(max(d.id), 0) FROM migrator.run d WHERE d.outcome = 'done')
+    ORDER BY r.id LIMIT 1), %(now)s)
+ WHERE id = %(run)s RETURNING found::text"""
+
+
+class Deferred(Refused):
+    """A step would break a live release, or needs a backfill finished: it and all after it are held back."""
+
+    def __init__(self, step: Step, objections: tuple[Objection, ...], *, backfill: tuple[str, str] = ("", "")) -> None:
+        """Say which live release needs what; or which backfill, by name and in words, is not finished."""
+        if objections:
+            first = objections[0]
+            what, until = f"{first.release}: {first.needs[0]}", "that release is gone"
+        else:
+            what, until = backfill[1], "it is finished (`migrator backfill`)"
+        super().__init__(f"{step.label} waits for {what}", f"it is applied by a later run, once {until}")
+        self.step, self.objections, self.backfill = step, objections, backfill
+
+
+class Guard:
+    """The contracts of one run."""
+
+    def __init__(self, means: Means, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool) -> None:
+        """`unknown`: an app that never reported is live; `strict`: warnings defer too; `ignored`: nothing defers."""
+        self._means, self._app_role = means, app_role
+        self._unknown, self._strict, self._ignored = unknown, strict, ignored
+        self._known: Known | None = None
+        self._before: Catalog | None = None
+        self._asked: Step | None = None
+        self._contracts: dict[str, Contract] = {}
+        self._untouched = contract.Untouched()
+        self._stranger: Contract | None = None
+        self._stranger_lacks: frozenset[Need] = frozenset()
+
+    def look(self, connection: Connection) -> None:
+        """Read the schema as it stands before the run: what an app that does not report may need."""
+        self._known = catalog.know(connection, None, app_role=self._app_role)
+        self._before = self._known.catalog
+        if self._unknown and not releases.anybody_reported(connection):
+            self._stranger = _found(self._means, contract.of_catalog(self._before))
+            self._stranger_lacks = frozenset(contract.broken(self._stranger, self._before))
+        self._releases(connection)  # a contract that cannot be read is refused before anything runs
+        connection.rollback()
+
+    def check(self, connection: Connection, step: Step) -> None:
+        """Compare every release with the schema after the step; raise Deferred for a live one that would break."""
+        self._turn_to(step)
+        if self._known is None:
+            self._known = catalog.know(connection, None, app_role=self._app_role)
+        else:
+            self._known = catalog.refresh(connection, self._known)
+        after = self._known.catalog
+        found = self._judged(connection, after)
+        broken = [release for release, needs in found if needs and not release.broken_by]
+        if broken:
+            releases.hold_reports(connection)
+            found = self._judged(connection, after)
+        objections = tuple(
+            Objection(release, needs) for release, needs in found if needs and release.live and not release.broken_by
+        )
+        if objections and not self._ignored:
+            raise Deferred(step, objections)
+        if newly := [
+            release.digest for release, needs in found if release.recorded and needs and not release.broken_by
+        ]:
+            releases.mark_broken(connection, newly, step.revision)
+        if again := [release.digest for release, needs in found if not needs and self._is_served_again(release, after)]:
+            releases.mark_served(connection, again)
+
+    def foresee(self, connection: Connection, step: Step, foreseen: Foreseen) -> None:
+        """Compare every live release with a copy of the schema that the step was run on; raise Deferred likewise.
+
+        Only what the step itself takes away counts: the copy may lack what was made here by other means.
+        """
+        self._turn_to(step)
+        objections = []
+        for release in self._releases(connection):
+            needed = release.contract or self._as_it_stood()
+            had = set(contract.broken(needed, foreseen.before))
+            needs = contract.broken(needed, foreseen.after, since=foreseen.before)
+            lost = tuple(need for need in needs if need not in had and self._counts(need))
+            if lost and release.live and not release.broken_by:
+                objections.append(Objection(release, lost))
+        connection.rollback()
+        if objections and not self._ignored:
+            raise Deferred(step, tuple(objections))
+
+    def _turn_to(self, step: Step) -> None:
+        """Take the schema as the step finds it; one that is tried again, as its first try found it."""
+        if step is not self._asked and self._known is not None:
+            self._asked, self._before = step, self._known.catalog
+
+    def _judged(self, connection: Connection, after: Catalog) -> list[tuple[Release, tuple[Need, ...]]]:
+        """Return every release with the needs of it that the schema would not meet."""
+        cache: dict[int, tuple[Need, ...]] = {}  # by identity: hashing a contract costs as much as judging it
+        found = []
+        known = self._releases(connection)
+        as_it_stood = self._as_it_stood() if any(release.contract is None for release in known) else None
+        for release in known:
+            needed = release.contract or as_it_stood
+            if id(needed) not in cache:
+                cache[id(needed)] = self._broken(needed, after, None if needed is as_it_stood else self._untouched)
+            had = self._stranger_lacks if release.digest == releases.UNKNOWN else frozenset()
+            found.append((release, tuple(need for need in cache[id(needed)] if need not in had)))
+        return found
+
+    def _releases(self, connection: Connection) -> tuple[Release, ...]:
+        known = releases.read(connection, self._means.settings.retention_ms, self._contracts)
+        if self._stranger is None:
+            return known
+        stranger = releases.Release(releases.UNKNOWN, None, self._stranger, None, False, 0, None, None, False)
+        return (*known, stranger)
+
+    def _as_it_stood(self) -> Contract:
+        """Return the contract of a release that reports but was never recorded here: the schema it is running on."""
+        return contract.of_catalog(self._before) if self._before else contract.Contract(())
+
+    def _is_served_again(self, release: Release, after: Catalog) -> bool:
+        """Tell whether a broken release can live with the schema again, judged as it stands and not by what is new."""
+        if not (release.recorded and release.broken_by and release.contract):
+            return False
+        needs = contract.broken(release.contract, after)
+        return not any(need.severity == ERROR or need.rule in _TAKEN_RIGHTS for need in needs)
+
+    def _broken(self, needed: Contract, after: Catalog, untouched: contract.Untouched | None) -> tuple[Need, ...]:
+        needs = contract.broken(needed, after, since=self._before, untouched=untouched)
+        return tuple(need for need in needs if self._counts(need))
+
+    def _counts(self, need: Need) -> bool:
+        return need.severity == ERROR or (self._strict and need.rule not in _MILD)
+
+
+def record_deferral(means: Means, deferred: Deferred, held_back: list[Step]) -> None:
+    """Write to the ledger what is held back, and for whom."""
+    waits_for = [objection.release.digest for objection in deferred.objections]
+    waits_for += [f"backfill {deferred.backfill[0]}"] if deferred.backfill[0] else []
+    ledger.defer(means.control, [step.revision for step in held_back], deferred.message, waits_for)
+
+
+def _found(means: Means, now: Contract) -> Contract:
+    """Return what an app that never reported may need: the schema as the first run found it that none has finished.
+
+    What runs that were cut off or failed have made since is nobody's yet: their release was not let in.
+    """
+    [(found,)] = means.control.rows(_FOUND, {"run": means.run, "now": now.to_json()})
+    return Contract.from_json(found)

@@ -1,0 +1,58 @@
+"""Outcome: what a run did so far, for the ledger, for the last word, and for machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lockstep.errors import MigratorError
+    from lockstep.project.plan import Step
+    from lockstep.upgrade.apply import Applied
+    from lockstep.upgrade.guard import Deferred, Objection
+
+
+class Outcome:
+    """What a run did so far; kept up to date, so that an error can say what was applied and what was not."""
+
+    def __init__(self) -> None:
+        """Begin with nothing done."""
+        self.heads_before: tuple[str, ...] = ()
+        self.heads_after: tuple[str, ...] = ()
+        self.applied: list[Applied] = []
+        self.pending: list[Step] = []
+        self.adopted = 0
+        self.loaded: tuple[str, ...] = ()  # revisions that the checkpoint stood for
+        self.ahead: tuple[str, ...] = ()
+        self.deferred: Deferred | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as the JSON documents show it."""
+        import dataclasses  # noqa: PLC0415 - takes longer to load than what is loaded from a checkpoint
+
+        return {
+            "heads_before": list(self.heads_before), "heads_after": list(self.heads_after),
+            "applied": [dataclasses.asdict(item) for item in self.applied],
+            "not_applied": [step.revision for step in self.pending], "adopted": self.adopted,
+            "loaded": list(self.loaded), "ahead": list(self.ahead),
+            "deferred": [step.revision for step in self.pending] if self.deferred else [],
+            "waits_for": [_objection(item) for item in self.deferred.objections] if self.deferred else [],
+            "waits_for_backfill": (self.deferred.backfill[0] or None) if self.deferred else None,
+        }  # fmt: skip
+
+
+def _objection(item: Objection) -> dict[str, Any]:
+    release = item.release
+    return {
+        "release": release.digest, "commit": release.commit, "instances": release.instances, "since": release.since,
+        "last_seen": release.last_seen, "needs": [need._asdict() for need in item.needs],
+    }  # fmt: skip
+
+
+def explain(error: MigratorError, outcome: Outcome) -> None:
+    """Add to an error what was applied and what was not."""
+    if outcome.applied or outcome.pending:
+        loaded = f"the checkpoint of {len(outcome.loaded)} revisions, " if outcome.loaded else ""
+        kept = loaded + (", ".join(item.label for item in outcome.applied) or "none")
+        rest = ", ".join(step.label for step in outcome.pending) or "none"
+        error.details = (*error.details, f"applied and kept: {kept}", f"not applied: {rest}")
+        error.message += f"; {len(outcome.applied)} applied and kept, {len(outcome.pending)} not applied"

@@ -1,0 +1,146 @@
+"""Road: the stock `alembic` command on the project's own env.py, led through the same lock, limits and ledger."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from alembic.runtime.migration import RevisionStep
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from lockstep import settings
+from lockstep.errors import MigratorError, masked
+from lockstep.postgres import connect
+from lockstep.project import environment
+from lockstep.report import Report
+from lockstep.upgrade import run
+from lockstep.upgrade.job import Job, current_heads
+from lockstep.upgrade.outcome import Outcome, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEDGER_SCHEMA = "migrator"
+COMPARE = "migrator.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
+
+
+def enter(context: Any) -> None:
+    """Serve env.py: configure Alembic with the project's options and run what the command at hand wants."""
+    connect_for_engine = context.config.attributes.get(environment.CONNECT)
+    if context.is_offline_mode():
+        _offline(context)
+    elif connect_for_engine:
+        with connect_for_engine() as connection:
+            context.configure(connection=connection, **options(context, connection))
+            context.run_migrations()
+    else:
+        with _errors_as_alembic_prints_them():
+            _stock(context)
+
+
+def options(context: Any, connection: Any = None) -> dict[str, Any]:
+    """Return what the project configures Alembic with, for every command that does not compare models."""
+    chosen: dict[str, Any] = {
+        "version_table_schema": _version_schema(connection),
+        "transaction_per_migration": True,
+        "render_as_batch": False,
+    }
+    if connection is not None and _compares(context):
+        from lockstep import contract  # noqa: PLC0415 - models are loaded only where they are compared
+        from lockstep.develop import autogenerate  # noqa: PLC0415 - models are loaded only where they are compared
+
+        chosen["target_metadata"] = contract.load_models(context.config.get_main_option("models"))
+        chosen |= autogenerate.options(connection)
+        connection.rollback()
+    return chosen
+
+
+def _compares(context: Any) -> bool:
+    """Tell whether the command at hand compares models with the database: revision --autogenerate, or check."""
+    return _command(context) in ("revision", "check") or COMPARE in context.config.attributes
+
+
+def _command(context: Any) -> str:
+    """Return the name of the stock command at hand: of the function that it gave to Alembic's environment."""
+    return getattr(context._proxy.context_opts.get("fn"), "__qualname__", "").partition(".")[0]  # noqa: SLF001
+
+
+def _version_schema(connection: Any) -> str | None:
+    """Return the schema of the version table: the ledger's, or the default one where Alembic made it there before."""
+    if connection is None:
+        return LEDGER_SCHEMA
+    before = connection.exec_driver_sql("SELECT to_regclass('alembic_version') IS NOT NULL").scalar()
+    connection.rollback()
+    return None if before else LEDGER_SCHEMA
+
+
+def _offline(context: Any) -> None:
+    context.configure(
+        dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"}, **options(context)
+    )
+    with context.begin_transaction():
+        if context.get_starting_revision_argument() is None:
+            context.execute(f"CREATE SCHEMA IF NOT EXISTS {LEDGER_SCHEMA}")
+        context.run_migrations()
+
+
+def _stock(context: Any) -> None:
+    """Run one command of the stock `alembic`: only one that moves the database needs the lock and the ledger."""
+    own = settings.load()
+    if not own.database_url:
+        own = own._replace(database_url=context.config.get_main_option("sqlalchemy.url") or "")
+    if _command(context) == "upgrade":
+        run.settle(own, Report())
+    engine = connect.migrating_engine(connect.address(own.database_url), own)
+    with engine.connect() as connection:
+        context.configure(connection=connection, **options(context, connection))
+        migration = context.get_context()
+        environment.take_over(migration, lambda arguments: _work(context.config, migration, arguments, own))
+        context.run_migrations()
+
+
+def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.Settings) -> None:
+    ask = migration._migrations_fn  # noqa: SLF001 - what the command at hand gave to Alembic
+    heads = migration.get_current_heads()
+    if getattr(ask, "__qualname__", "").startswith("ensure_version."):
+        with run.connected(own, Report()) as means, run.locked(means, "ensure_version", "alembic", Outcome()):
+            ask(heads, migration)  # the schema of the version table is the ledger's, which is there now
+            migration.connection.commit()
+        return
+    steps = list(ask(heads, migration))
+    moves = steps and isinstance(steps[0], RevisionStep)
+    if not steps and not migration.purge:
+        return
+    migration.connection.rollback()
+    script = ScriptDirectory.from_config(config)
+    with run.connected(own, Report()) as means:
+        outcome = Outcome()
+        if moves:
+            project = environment.Project(config, script)
+            verb = "upgrade" if steps[0].is_upgrade else "downgrade"
+            with run.locked(means, verb, "alembic", outcome) as locked:
+                job = Job(locked, project, migration, arguments, verb, outcome)
+                try:
+                    job.apply(lambda _script, now: list(ask(now, migration)))
+                    job.finish()
+                except MigratorError as error:
+                    explain(error, outcome)
+                    raise
+        else:
+            with run.locked(means, "stamp", "alembic", outcome):
+                migration._migrations_fn = lambda *_: steps  # noqa: SLF001
+                migration.run_migrations(**arguments)
+                migration.connection.commit()
+                outcome.heads_after = current_heads(migration)
+
+
+@contextlib.contextmanager
+def _errors_as_alembic_prints_them() -> Iterator[None]:
+    try:
+        yield
+    except MigratorError as error:
+        raise CommandError("\n  ".join((str(error), *error.details))) from None
+    except DBAPIError as error:
+        raise CommandError(masked(" ".join(str(error.orig).split()))) from None
