@@ -20,7 +20,8 @@ from lockstep.develop.rehearsal import findings, rows, second, snapshot
 from lockstep.develop.rehearsal.observation import STRENGTH, Pass, Rehearsed
 from lockstep.develop.rehearsal.observe import Observer
 from lockstep.develop.sandbox import binaries, embedded
-from lockstep.postgres import connect
+from lockstep.postgres.address import address
+from lockstep.postgres.control import Control
 
 from benchmarks.rules_statements import AFTER, STATEMENTS, TABLES
 
@@ -93,7 +94,7 @@ def run(server, cursor, counts, statement):
                 own.execute(statement.settings.replace("SET timezone", "ALTER DATABASE one SET timezone"))
                 raw.commit()
         engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"), poolclass=sa.pool.NullPool)
-        beside = connect.Control(psycopg2.connect(url), connect.address(url))
+        beside = Control(psycopg2.connect(url), address(url))
         try:
             observations = observe(engine, beside, statement)
         finally:

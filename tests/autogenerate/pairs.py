@@ -12,6 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from lockstep import cli, settings
 from lockstep.develop.rehearsal import rehearse
+from lockstep.develop.rehearsal.options import Options
 from lockstep.develop.sandbox import throwaway
 
 from tests.autogenerate import schema
@@ -115,7 +116,7 @@ class Pair:
         """Rehearse what was written on the rows of the models' tests, and made-up ones up to `rows`."""
         own = settings.Settings(config=str(self.config), deadline_ms=120_000)
         chosen = {"start": "before", "server": self.server, "seed": self.directory / "seed.sql", "opinion": False}
-        return rehearse.run(own, rehearse.Options(**(chosen | options)), lambda _: None)
+        return rehearse.run(own, Options(**(chosen | options)), lambda _: None)
 
     def _files(self) -> list[str]:
         return [path.name for path in (self.directory / "versions").glob("*.py")]

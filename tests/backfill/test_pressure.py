@@ -12,6 +12,8 @@ from lockstep.backfill.pace import Pace
 from lockstep.backfill.pressure import Limits, Pressure
 from lockstep.develop.sandbox import embedded
 from lockstep.postgres import connect
+from lockstep.postgres.address import address
+from lockstep.postgres.control import Control
 
 from tests.migrator.rig import until
 
@@ -32,8 +34,8 @@ def look(db, run, project):
     """Ask for the reason to pause, under limits of the test's own."""
     project.sql("a1", "CREATE TABLE people (id int PRIMARY KEY)", "INSERT INTO people SELECT generate_series(1, 1000)")
     assert run("upgrade", project=project).code == 0
-    where = connect.address(db.url)
-    control = connect.Control(connect.open_connection(where, 5), where)
+    where = address(db.url)
+    control = Control(connect.open_connection(where, 5), where)
     made = {}
 
     def reason(**limits):
@@ -97,8 +99,8 @@ def test_dead_rows_that_autovacuum_does_not_take_away_do(look, db, client):
 def test_a_growing_queue_of_the_wal_archive_does():
     settings = {"archive_mode": "on", "archive_command": "test ! -e /tmp/nowhere/%f && false", "max_wal_size": "1GB"}
     with embedded.throwaway(settings) as server:
-        where = connect.address(server.url())
-        control = connect.Control(connect.open_connection(where, 5), where)
+        where = address(server.url())
+        control = Control(connect.open_connection(where, 5), where)
         with contextlib.closing(control):
             control.rows("CREATE SCHEMA migrator; CREATE TABLE migrator.backfill_worker (pid int, backend_start text)")
             pressure = Pressure(control, BACKFILL, Limits(archive_segments=2))

@@ -204,7 +204,7 @@ def test_killed_in_the_middle_nothing_happened(copy, halted, execute):
 CUT_OFF = """
 import os, signal, sys
 from migrator import connect, quick
-at, seen, rows = int(sys.argv[1]), 0, connect.Control.rows
+at, seen, rows = int(sys.argv[1]), 0, control.Control.rows
 def counted(*words):
     global seen
     there = rows(*words)
@@ -212,7 +212,7 @@ def counted(*words):
     if seen == at:
         os.kill(os.getpid(), signal.SIGKILL)
     return there
-connect.Control.rows = counted
+control.Control.rows = counted
 sys.exit(quick.main(["upgrade"]))
 """
 LEDGER_MADE, AT_HEAD, LOAD_DONE, VERIFIED, ALL = 11, 14, 15, 22, 26

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lockstep import settings
 from lockstep.errors import MigratorError, Usage
-from lockstep.postgres import connect
+from lockstep.postgres.address import address
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_settings_that_cannot_be_are_wrong_usage(environment, sign):
 def test_settings_show_no_secret():
     secret = settings.load({}, {"DATABASE_URL": "postgresql://u:hunter2@h/d", "MIGRATOR_APP_PASSWORD": "hunter3"})
     assert "hunter" not in repr(secret)
-    assert "hunter" not in repr(connect.address(secret.database_url))
+    assert "hunter" not in repr(address(secret.database_url))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_settings_show_no_secret():
     ],
 )
 def test_urls_that_are_taken(url, shown):
-    where = connect.address(url)
+    where = address(url)
     assert where.shown == shown
     assert where.dsn.startswith("postgresql://")
 
@@ -107,7 +107,7 @@ def test_urls_that_are_taken(url, shown):
 )  # fmt: skip
 def test_urls_that_are_not_taken_are_wrong_usage_and_never_shown(url):
     with pytest.raises(Usage) as caught:
-        connect.address(url)
+        address(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.cure
 
@@ -116,7 +116,7 @@ def test_urls_that_are_not_taken_are_wrong_usage_and_never_shown(url):
 def test_no_password_whatever_is_in_it_is_shown(password):
     secret = "hunter2" + password + "hunter2"
     try:
-        shown = repr(connect.address(f"postgresql://u:{secret}@h/d"))
+        shown = repr(address(f"postgresql://u:{secret}@h/d"))
     except MigratorError as error:
         shown = f"{error}{error.details}"
     assert "hunter2" not in shown

@@ -5,6 +5,7 @@ import textwrap
 
 from lockstep import settings
 from lockstep.develop.rehearsal import rehearse
+from lockstep.develop.rehearsal.options import Options
 
 INI = "[alembic]\nscript_location = {directory}\npath_separator = os\n"
 ENV = """
@@ -69,7 +70,7 @@ class Project:
         own = settings.Settings(config=str(self.directory / "alembic.ini"))
         own = own._replace(deadline_ms=options.pop("deadline_ms", 60_000))
         chosen = {"start": "r0", "rows": 300, "server": url, "opinion": False} | options
-        return rehearse.run(own, rehearse.Options(**chosen), told.append)
+        return rehearse.run(own, Options(**chosen), told.append)
 
 
 def rules(rehearsal, *, waived=False, timed=False):

@@ -7,7 +7,8 @@ import contextlib
 import psycopg2
 import pytest
 from lockstep.develop.sandbox import embedded
-from lockstep.postgres import connect
+from lockstep.postgres.address import address
+from lockstep.postgres.control import Control
 from lockstep.upgrade import grants
 from sqlalchemy import make_url
 
@@ -264,7 +265,7 @@ def test_a_right_too_many_is_found_with_what_takes_it_away(server, migrated, exa
     names = {"app": migrated.app, "owner": migrated.owner, "name": migrated.name}
     given, taken, finding = (part.strip() for part in example.format(**names).split(" | "))
     url = server.named(migrated.name)
-    control = connect.Control(psycopg2.connect(url), connect.address(url))
+    control = Control(psycopg2.connect(url), address(url))
     with contextlib.closing(control):
         control.rows(given)
         try:

@@ -5,7 +5,8 @@ import contextlib
 import psycopg2
 import pytest
 from lockstep.errors import Usage
-from lockstep.postgres import connect, pooler
+from lockstep.postgres import pooler
+from lockstep.postgres.address import address
 
 
 def upgrade(migrator, url, *flags, **env):
@@ -60,7 +61,7 @@ def test_a_pool_of_one_session_is_said_to_be_too_small(database, migrator, poole
 
 def test_the_statement_timeout_of_the_role_is_lifted_after_connecting(database, server, migrator, pooler):
     """As at Supabase, where it is two minutes: here two seconds, and a statement that takes longer."""
-    name = connect.address(database).dsn.rsplit("/", 1)[-1]
+    name = address(database).dsn.rsplit("/", 1)[-1]
     rows(
         database,
         "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2.2); END';"
@@ -121,7 +122,7 @@ def test_a_url_that_cannot_serve_is_refused_before_connecting_with_the_one_that_
     ],
 )
 def test_a_url_that_may_serve_is_left_to_the_test_after_connecting(url):
-    pooler.look_at(connect.address(url))
+    pooler.look_at(address(url))
 
 
 def test_a_host_that_has_ipv6_alone_is_named_when_it_does_not_answer(migrator):
@@ -134,5 +135,5 @@ def test_a_host_that_has_ipv6_alone_is_named_when_it_does_not_answer(migrator):
 
 def test_the_password_is_in_no_message_about_a_url():
     with pytest.raises(Usage) as raised:
-        pooler.look_at(connect.address(f"postgresql://postgres:secret@{SHARED}:6543/postgres"))
+        pooler.look_at(address(f"postgresql://postgres:secret@{SHARED}:6543/postgres"))
     assert "secret" not in str(raised.value)

@@ -12,6 +12,7 @@ from lockstep.backfill import ranges, store, target
 from lockstep.backfill.store import Moved
 from lockstep.backfill.stride import HELD, stride
 from lockstep.postgres import connect
+from lockstep.postgres.limits import limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lockstep.backfill.pace import Pace
     from lockstep.backfill.ranges import Walk
     from lockstep.backfill.store import Backfill, Lease
-    from lockstep.postgres.connect import Address
+    from lockstep.postgres.address import Address
     from lockstep.settings import Settings
     from lockstep.stop.deadline import Deadline
 
@@ -69,7 +70,7 @@ class Session:
         self.raw = connect.open_connection(self.where, connect.CONNECT_TIMEOUT_S)
         self.raw.autocommit = True  # a SET inside a transaction that rolls back would be undone
         with self.raw.cursor() as cursor:
-            cursor.execute(connect.limits(self.settings, self.raw.server_version))
+            cursor.execute(limits(self.settings, self.raw.server_version))
             cursor.execute(f"SET lock_timeout = {self.lock_ms}; SET statement_timeout = {STATEMENT_MS}")
             # Rows and progress are one transaction: what a crash takes of the last moments it takes of both. So no
             # batch waits for the disk with its rows locked; only the end is certain before it is told (`finish`).

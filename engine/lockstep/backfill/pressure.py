@@ -13,7 +13,7 @@ from lockstep.postgres.statements import masked
 
 if TYPE_CHECKING:
     from lockstep.backfill.store import Backfill
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
 
 SEGMENTS_PER_LOG = 0x1_0000_0000
 

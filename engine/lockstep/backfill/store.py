@@ -16,7 +16,7 @@ import psycopg2.errors
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
 
 OPEN = ("new", "running", "failed")  # what a worker takes up; `paused` waits for a person
 UNFINISHED = (*OPEN, "paused")

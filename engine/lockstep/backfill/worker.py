@@ -15,7 +15,7 @@ from lockstep.backfill.pace import Pace
 from lockstep.backfill.pressure import Limits, Pressure
 from lockstep.backfill.progress import Progress
 from lockstep.errors import Refused, StepFailed
-from lockstep.postgres import connect
+from lockstep.postgres.control import lost
 from lockstep.postgres.statements import quoted
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Worker:
         try:
             session = Session(means.control.where, means.settings, self.backfill, self.target_ms)
         except psycopg2.OperationalError as error:
-            raise connect.lost(means.control.where) from error
+            raise lost(means.control.where) from error
         worker = store.join(means.control, name, session.pid)
         before = means.interrupt.cancel
         means.interrupt.cancel = lambda: means.control.rows("SELECT pg_cancel_backend(%s)", (session.pid,))
@@ -94,7 +94,7 @@ class Worker:
     def _lost_or_failed(self, session: Session, error: psycopg2.Error) -> Exception:
         self.means.interrupt.check()
         if session.raw.closed or error.pgcode is None:
-            return connect.lost(self.means.control.where)
+            return lost(self.means.control.where)
         return self.failed(error.diag.message_primary or str(error))
 
     def failed(self, what: str, cure: str = "") -> StepFailed:
@@ -244,7 +244,7 @@ class _Round:
                 batches.limit = max(1, size // 2)
             return True
         if self.session.raw.closed or error.pgcode is None:
-            raise connect.lost(self.means.control.where) from error
+            raise lost(self.means.control.where) from error
         if store.state(self.means.control, self.backfill.name)[0] in ("reverted", "cancelled", "paused"):
             return False  # the column went with the revision
         raise self.worker.failed(error.diag.message_primary or str(error)) from error

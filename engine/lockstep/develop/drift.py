@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.postgres import connect
 from lockstep.project import environment
-from lockstep.verbs import stock_alembic
 
 if TYPE_CHECKING:
-    from lockstep.postgres.connect import Address
+    from lockstep.postgres.address import Address
     from lockstep.project.environment import Project
     from lockstep.settings import Settings
 
@@ -24,7 +23,7 @@ def find(where: Address, settings: Settings, project: Project) -> list[str]:
         found.extend(map(_shown, compare_metadata(context, context.opts["target_metadata"])))
 
     engine = connect.migrating_engine(where, settings)
-    project.config.attributes[stock_alembic.COMPARE] = True
+    project.config.attributes[environment.COMPARE] = True
     environment.inside(project, work, connect=engine.connect, reads=True)
     return found
 

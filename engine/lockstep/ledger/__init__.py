@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from lockstep.errors import MigratorError
-    from lockstep.postgres.connect import Control
-    from lockstep.upgrade.apply import Applied
+    from lockstep.postgres.control import Control
 
 SCHEMA = "migrator"
 
@@ -64,6 +63,20 @@ UPGRADES: tuple[str, ...] = (
     # What an app that never reported may need, as a run found the schema: kept while no run after it was done.
     "ALTER TABLE migrator.run ADD COLUMN found jsonb",
 )
+
+
+class Applied(NamedTuple):
+    """What became of one step; times in milliseconds."""
+
+    revision: str
+    label: str
+    message: str
+    direction: str
+    duration_ms: int
+    waited_ms: int
+    attempts: int
+    statements: int
+    resumed: bool
 
 
 class Entry(NamedTuple):

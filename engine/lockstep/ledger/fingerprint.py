@@ -1,13 +1,13 @@
 """State: what a run left behind in, one row of the ledger that the next run compares everything with out.
 
 A run with nothing to do is the usual one. So each run notes at its end the heads, the digest over the seals it has
-checked, the ledger's last step and a fingerprint of all rights; while nothing of that has moved, `lockstep.upgrade.quick`
-need not look again at what led to it. SQL only, no imports: see there.
+checked, the ledger's last step and a fingerprint of all rights; while nothing of that has moved,
+`lockstep.upgrade.quick` need not look again at what led to it. SQL only, no imports: see there.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.settings import Settings
 
 # Owners and rights of every relation that is not PostgreSQL's own, of schemas and of defaults, roles and memberships.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
 
 _RUNS = """
 SELECT id, verb, road, commit, started, finished, coalesce(outcome, 'running'), error, message, from_heads, to_heads

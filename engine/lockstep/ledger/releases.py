@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
 
 UNKNOWN = "unknown"  # the digest of the one release that stands for an app that does not report
 

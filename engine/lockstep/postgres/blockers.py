@@ -17,7 +17,7 @@ from lockstep.postgres.statements import masked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.stop.deadline import Deadline
     from lockstep.stop.interrupt import Interrupt
 

@@ -5,30 +5,28 @@ The limits are set after connecting, by SET: a pooler may refuse startup options
 
 from __future__ import annotations
 
-import contextlib
 import re
-import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
-from lockstep.errors import Busy, Interrupted, MigratorError, Refused, Unreachable, Usage
+from lockstep.errors import Interrupted, MigratorError, Refused, Unreachable, Usage
 from lockstep.postgres import driver, pooler, tls
 from lockstep.postgres.address import Address, address
+from lockstep.postgres.control import Control
+from lockstep.postgres.limits import LEDGER_OUT_OF_SEARCH_PATH, limits
 from lockstep.stop import watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from lockstep.settings import Settings
     from lockstep.stop.deadline import Deadline
     from lockstep.stop.interrupt import Interrupt
 
 OLDEST_SERVER = 120000
-HAS_CONNECTION_CHECK = 140000
 CONNECT_TIMEOUT_S = 5
 
 # What the server or libpq says when waiting would not help (connection errors carry no SQLSTATE).
@@ -99,103 +97,6 @@ def _reason(error: psycopg2.OperationalError, where: Address) -> str:
     return re.sub(r"^connection to server .* failed: |^.*FATAL: *", "", text)
 
 
-_FIRST, _LAST = (end.replace(tzinfo=UTC) for end in (datetime.min, datetime.max))  # noqa: DTZ901 - replaced
-
-
-def _time(text: str | None, cursor: Any) -> Any:
-    """Return a time; the first or last that Python knows for one it does not: reports and ledger may hold anything."""
-    try:
-        return psycopg2.extensions.PYDATETIMETZ(text, cursor)  # type: ignore[operator]
-    except ValueError:
-        return _FIRST if text and text.endswith("BC") else _LAST
-
-
-_ANY_TIME = psycopg2.extensions.new_type((1184,), "ANY_TIME", _time)
-
-
-class Control:
-    """The run's own autocommit connection: it holds the lock, keeps the run's rows, and looks at who blocks.
-
-    Used by one thread at a time (a mutex); never in a transaction, so that it holds no snapshot
-    that CREATE INDEX CONCURRENTLY would have to wait for.
-    """
-
-    def __init__(self, raw: psycopg2.extensions.connection, where: Address) -> None:
-        """Wrap an open connection."""
-        self.raw = raw
-        self.where = where
-        self.mutex = threading.RLock()
-        watchdog.note(raw)
-        raw.autocommit = True
-        psycopg2.extensions.register_type(_ANY_TIME, raw)
-        # Asked of the server: through a pooler, libpq knows only the pooler's own number.
-        self.pid: int = self.row("SELECT pg_backend_pid()")[0]
-        self.server_version: int = raw.server_version
-
-    def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows; raise Unreachable when the connection is gone."""
-        with self.mutex:
-            try:
-                with self.raw.cursor() as cursor:
-                    cursor.execute(sql, parameters)
-                    return cursor.fetchall() if cursor.description else []
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-                if self.raw.closed:
-                    raise lost(self.where) from error
-                raise
-
-    def row(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> tuple[Any, ...]:
-        """Run one statement and return its only row."""
-        return self.rows(sql, parameters)[0]
-
-    def bound(self, settings: Settings) -> None:
-        """Set the session's own limits."""
-        self.rows(limits(settings, self.server_version, "10s") + " SET search_path = pg_catalog;")
-
-    def close(self) -> None:
-        """Close the connection; the session's advisory lock goes with it."""
-        self.raw.close()
-
-
-_NOT_AS_MADE = (
-    psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn, psycopg2.errors.DuplicateTable,
-    psycopg2.errors.NotNullViolation, psycopg2.errors.CheckViolation,
-)  # fmt: skip
-
-
-@contextlib.contextmanager
-def errors_of_server(where: Address) -> Iterator[None]:
-    """Turn what the server says to a statement of ours, not of a revision, into an expected error."""
-    try:
-        yield
-    except psycopg2.errors.InsufficientPrivilege as error:
-        raise Refused(
-            f"this role may not do that on {where.shown}: {error.diag.message_primary}",
-            "run the migrator with the role that owns the database and its schema",
-        ) from error
-    except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected, psycopg2.errors.QueryCanceled) as error:
-        raise Busy(
-            f"the ledger in {where.shown} is locked: {error.diag.message_primary}", "see who holds it (pg_locks)"
-        ) from error
-    except _NOT_AS_MADE as error:
-        raise Refused(
-            f"the ledger in {where.shown} is not as the migrator made it: {error.diag.message_primary}",
-            "put back what somebody dropped or changed in schema migrator, from a backup",
-        ) from error
-    except psycopg2.errors.ReadOnlySqlTransaction as error:
-        raise Refused(f"{where.shown} is read-only", "give the URL of the primary") from error
-    except (psycopg2.errors.DiskFull, psycopg2.errors.TooManyConnections) as error:
-        raise Unreachable(f"{where.shown}: {error.diag.message_primary}", "make room on the server") from error
-
-
-def lost(where: Address) -> Unreachable:
-    """Return the error for a connection that broke on the way."""
-    return Unreachable(
-        f"the connection to {where.shown} was lost; the server rolls back what was open",
-        "the next run goes on from what the ledger shows as applied",
-    )
-
-
 def control(
     settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None],
     there: psycopg2.extensions.connection | None = None,
@@ -246,33 +147,6 @@ def _look_between(connection: Control, settings: Settings, tell: Callable[[str],
     if is_worth_a_word:
         tell(f"warning    the connection to {connection.where.shown} is {protection}; MIGRATOR_TLS_CA makes it safe")
     pooler.verdict(connection, lambda: open_connection(connection.where, CONNECT_TIMEOUT_S))
-
-
-def limits(settings: Settings, server_version: int, statement_timeout: str | None = None) -> str:
-    """Return the SET statements that bound a session of ours, whatever its role's or database's defaults are.
-
-    client_connection_check_interval (14 and newer) makes the backend of a killed migrator leave the lock
-    queue; without it the app stays stalled behind it for as long as the blocker lives.
-    """
-    name = re.sub(r"[^\w.+/-]", "_", f"migrator/{settings.commit}"[:63], flags=re.ASCII)
-    sets = {
-        "application_name": name,
-        "lock_timeout": f"{settings.lock_timeout_ms}ms",
-        "statement_timeout": statement_timeout or f"{settings.statement_timeout_ms}ms",
-        "idle_in_transaction_session_timeout": f"{settings.idle_timeout_ms}ms",
-    }
-    if server_version >= HAS_CONNECTION_CHECK:
-        sets["client_connection_check_interval"] = "1s"
-    return " ".join(f"SET {key} = '{value}';" for key, value in sets.items())
-
-
-# For a role named like the ledger's schema, "$user" would put the app's tables among the ledger's.
-_LEDGER_OUT = """
-SELECT set_config('search_path', coalesce(string_agg(part, ',' ORDER BY place), 'public'), {local})
-  FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS p (part, place)
- WHERE CASE btrim(part, ' "') WHEN '$user' THEN current_user ELSE btrim(part, ' "') END <> 'migrator'"""
-LEDGER_OUT_OF_SEARCH_PATH = _LEDGER_OUT.format(local="false")
-LEDGER_OUT_FOR_THE_TRANSACTION = _LEDGER_OUT.format(local="true")
 
 
 def migrating_connection(where: Address, settings: Settings) -> psycopg2.extensions.connection:

@@ -11,7 +11,7 @@ from lockstep.errors import Busy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.stop.deadline import Deadline
     from lockstep.stop.interrupt import Interrupt
 

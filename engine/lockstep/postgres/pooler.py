@@ -20,7 +20,8 @@ from lockstep.errors import Refused, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lockstep.postgres.connect import Address, Control
+    from lockstep.postgres.address import Address
+    from lockstep.postgres.control import Control
 
 TRANSACTION_PORT = 6543
 SESSION_PORT = 5432

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import Refused
-from lockstep.postgres import connect, lock, prepared
+from lockstep.postgres import lock, prepared
+from lockstep.postgres.control import lost
+from lockstep.postgres.limits import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.settings import Settings
 
 # What a revision may leave behind in the session, and the next one must not meet.
@@ -43,7 +45,7 @@ class Session:
         self._transaction = 0
         connection = context.connection
         connection.rollback()
-        connection.exec_driver_sql(connect.limits(settings, control.server_version))
+        connection.exec_driver_sql(limits(settings, control.server_version))
         self.pid = require_same_database(connection, control)
         self._search_path, self._role = connection.exec_driver_sql(_STATE).one()
         mine = {name: setting for name, setting in connection.exec_driver_sql(_SET_HERE) if name != "role"}
@@ -77,7 +79,7 @@ class Session:
         connection.rollback()
         *_, self._transaction, held = self._set(_BEGIN, lock_ms, statement_ms, pid=self._control.pid)
         if not held:
-            raise connect.lost(self._control.where)
+            raise lost(self._control.where)
 
     def limit(self, lock_ms: int, statement_ms: int) -> bool:
         """Set search path, role and a try's limits for the transaction that runs; tell whether it is still the same."""

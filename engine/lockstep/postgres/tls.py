@@ -13,7 +13,7 @@ from lockstep.errors import Refused, Usage
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-    from lockstep.postgres.connect import Address
+    from lockstep.postgres.address import Address
     from lockstep.settings import Settings
 
 CHECKED = "verify-full"

@@ -27,7 +27,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from lockstep.errors import Busy, MigratorError, Refused, StepFailed, Unreachable, Usage
-from lockstep.postgres import connect
+from lockstep.postgres.limits import LEDGER_OUT_OF_SEARCH_PATH
 from lockstep.project import lazy_revisions
 from lockstep.stop import watchdog
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     Work = Callable[[Any, dict[str, Any]], None]
 
 NOT_ALLOWED, LOCK_NOT_AVAILABLE = "42501", "55P03"
-CONNECT = "lockstep.postgres.connect"  # config.attributes: how the engine's own env.py gets its connection
+COMPARE = "lockstep.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
+CONNECT = "lockstep.connect"  # config.attributes: how the engine's own env.py gets its connection
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def take_over(context: Any, work: Callable[[dict[str, Any]], None]) -> None:
             "call context.configure() before anything runs on it: each revision needs a transaction of its own",
         )
     watchdog.note(context.connection.connection.dbapi_connection)  # env.py may have made it itself
-    context.connection.exec_driver_sql(connect.LEDGER_OUT_OF_SEARCH_PATH)
+    context.connection.exec_driver_sql(LEDGER_OUT_OF_SEARCH_PATH)
     context.connection.commit()
     alembic_run = context.run_migrations
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from lockstep.errors import Refused
 from lockstep.postgres import connect, lock
+from lockstep.postgres.control import Control
 from lockstep.postgres.statements import quoted
 
 if TYPE_CHECKING:
     from lockstep.ledger.run_context import Means
-    from lockstep.postgres.connect import Control
 
 # The control connection has set its own path, so what it began with is asked for.
 _PATH = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'"
@@ -56,7 +56,7 @@ def settle(means: Means) -> None:
         role = control.row("SELECT current_user")[0]
         for (statement,) in control.rows(_ROLE_LACKS, {"role": role, "path": path}):
             control.rows(statement)
-    fresh = connect.Control(connect.open_connection(control.where, connect.CONNECT_TIMEOUT_S), control.where)
+    fresh = Control(connect.open_connection(control.where, connect.CONNECT_TIMEOUT_S), control.where)
     try:
         if not is_settled(fresh, schema):
             raise Refused(

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep import ledger
 from lockstep.errors import Busy, MigratorError, StepFailed
-from lockstep.postgres import connect
+from lockstep.ledger import Applied
 from lockstep.postgres.blockers import Waiting
+from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
 from lockstep.postgres.statements import masked
 from lockstep.upgrade.statement_runner import Execution, sqlstate
@@ -34,21 +35,6 @@ if TYPE_CHECKING:
 FIRST_TRY_MS = 5
 _ALEMBIC_LOG = logging.getLogger("alembic.runtime.migration")
 LOCK_NOT_AVAILABLE, DEADLOCK, CANCELED, NO_TRANSACTION_ALLOWED = "55P03", "40P01", "57014", "25001"
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What became of one step; times in milliseconds."""
-
-    revision: str
-    label: str
-    message: str
-    direction: str
-    duration_ms: int
-    waited_ms: int
-    attempts: int
-    statements: int
-    resumed: bool
 
 
 class _Missed(Exception):
@@ -216,7 +202,7 @@ class Applier:
             seen = f", when it waited for {blocked}" if blocked else ""
             return Busy(f"{step.label}: cancelled at the deadline{seen}", "give the run more time with --deadline")
         if self._session.is_lost:
-            return connect.lost(self._means.control.where)
+            return lost(self._means.control.where)
         return StepFailed(
             f"{step.label}: {_one_line(error)}", _cure(error, self._means.settings), details=_place(error, step)
         )

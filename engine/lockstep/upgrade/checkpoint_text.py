@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import MigratorError, Refused, StepFailed, Usage
-from lockstep.postgres.connect import lost
+from lockstep.postgres.control import lost
 from lockstep.project.checkpoint_file import ANEW
 from lockstep.report import step_line
 

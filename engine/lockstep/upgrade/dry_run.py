@@ -17,6 +17,7 @@ from lockstep.contract import catalog
 from lockstep.errors import MigratorError, Refused
 from lockstep.ledger import fingerprint
 from lockstep.postgres import connect, drop_database, statements
+from lockstep.postgres.address import address
 from lockstep.project import environment, plan, render
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _copy(means: Means) -> Iterator[tuple[Project, Engine]]:
         try:
             url = sa.make_url(means.control.where.dsn).set(database=name).render_as_string(hide_password=False)
             settings = means.settings._replace(database_url=url)
-            engine = connect.migrating_engine(connect.address(url), settings)
+            engine = connect.migrating_engine(address(url), settings)
             with engine.begin() as connection:
                 connection.exec_driver_sql("CREATE SCHEMA migrator")
             means.interrupt.cancel = lambda: means.control.rows(_CANCEL_OURS, (name,))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.project.plan import Step
     from lockstep.settings import Settings
 

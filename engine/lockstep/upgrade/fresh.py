@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lockstep import exits, ledger, settings
 from lockstep.errors import MigratorError
 from lockstep.postgres import connect, lock
+from lockstep.postgres.limits import LEDGER_OUT_FOR_THE_TRANSACTION
 from lockstep.project import checkpoint_file, manifest
 from lockstep.report import Report
 from lockstep.upgrade import checkpoint_text, exposure, holding
@@ -164,7 +165,7 @@ class _Transaction:
     def __enter__(self) -> Self:
         self._means.interrupt.check()
         limit = f"SET LOCAL statement_timeout = {max(1, int(self._means.deadline.left() * 1000))}"
-        path = f"SET LOCAL search_path TO DEFAULT; {connect.LEDGER_OUT_FOR_THE_TRANSACTION}"
+        path = f"SET LOCAL search_path TO DEFAULT; {LEDGER_OUT_FOR_THE_TRANSACTION}"
         self._means.control.rows(f"BEGIN; {limit}; {path}")
         self._means.interrupt.cancel = self._cancel
         return self

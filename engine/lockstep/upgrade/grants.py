@@ -10,7 +10,7 @@ from lockstep.upgrade import app_schema
 
 if TYPE_CHECKING:
     from lockstep.ledger.run_context import Means
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
 
 # Tables, views and sequences of a schema the role lacks a right on; what an extension owns is not ours to grant.
 _LACKING = """

@@ -9,6 +9,7 @@ from lockstep import ledger
 from lockstep.errors import MigratorError, Unreachable
 from lockstep.ledger.run_context import Means
 from lockstep.postgres import connect, lock
+from lockstep.postgres.control import errors_of_server
 from lockstep.stop import watchdog
 from lockstep.stop.deadline import Deadline
 from lockstep.stop.interrupt import Interrupt, listening
@@ -35,7 +36,7 @@ def connected(
     with listening(Interrupt()) as interrupt, watchdog.bounded(deadline):
         control = connect.control(settings, deadline, interrupt, report.line, there)
         try:
-            with connect.errors_of_server(control.where):
+            with errors_of_server(control.where):
                 yield Means(control, settings, deadline, interrupt, report.line)
         finally:
             control.close()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep import contract, ledger
 from lockstep.errors import Refused
-from lockstep.ledger import fingerprint, releases
+from lockstep.ledger import Applied, fingerprint, releases
 from lockstep.postgres import session
 from lockstep.project import environment, manifest, plan, release
 from lockstep.report import counted, step_line
 from lockstep.upgrade import backfill_steps, dry_run, exposure, grants, load_checkpoint, verify
-from lockstep.upgrade.apply import Applied, Applier
+from lockstep.upgrade.apply import Applier
 from lockstep.upgrade.guard import Deferred, Guard, record_deferral
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lockstep.errors import MigratorError
+    from lockstep.ledger import Applied
     from lockstep.project.plan import Step
-    from lockstep.upgrade.apply import Applied
     from lockstep.upgrade.guard import Deferred, Objection
 
 
@@ -27,11 +27,9 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as the JSON documents show it."""
-        import dataclasses  # noqa: PLC0415 - takes longer to load than what is loaded from a checkpoint
-
         return {
             "heads_before": list(self.heads_before), "heads_after": list(self.heads_after),
-            "applied": [dataclasses.asdict(item) for item in self.applied],
+            "applied": [item._asdict() for item in self.applied],
             "not_applied": [step.revision for step in self.pending], "adopted": self.adopted,
             "loaded": list(self.loaded), "ahead": list(self.ahead),
             "deferred": [step.revision for step in self.pending] if self.deferred else [],

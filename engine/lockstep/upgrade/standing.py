@@ -12,7 +12,7 @@ from lockstep.project import manifest
 from lockstep.project.plan import Plan
 
 if TYPE_CHECKING:
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.project.manifest import Manifest
     from lockstep.settings import Settings
 

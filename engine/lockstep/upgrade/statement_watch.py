@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lockstep.postgres.blockers import Blocked
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.stop.deadline import Deadline
 
 QUIET_S = 0.0015  # most DDL is over by then and costs no look

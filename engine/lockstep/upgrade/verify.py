@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from lockstep.contract import Contract
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.upgrade.guard import Deferred
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lockstep import ledger
 from lockstep.develop import drift, models_copy, replay
 from lockstep.errors import EXIT_DONE, Refused
-from lockstep.postgres import connect
+from lockstep.postgres.address import address
 from lockstep.project import environment, plan
 from lockstep.upgrade import exposure, grants, run
 from lockstep.verbs import checkpoint
@@ -72,5 +72,5 @@ def _database(settings: Settings, project: Project, report: Report) -> list[str]
 def _drift(settings: Settings, project: Project) -> list[str]:
     """Replay all revisions on a throw-away database and return what autogenerate would still write."""
     with replay.at(settings, project) as replayed:
-        found = drift.find(connect.address(replayed.url), settings, project)
+        found = drift.find(address(replayed.url), settings, project)
     return [f"the migrations do not lead to the models: {item}; write it with `migrator revision`" for item in found]

@@ -16,7 +16,7 @@ from lockstep.upgrade import exposure, run
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.report import Report
     from lockstep.settings import Settings
 

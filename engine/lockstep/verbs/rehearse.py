@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lockstep.develop.rehearsal import ground, rehearse
 from lockstep.develop.rehearsal.formats import markdown, text
+from lockstep.develop.rehearsal.options import Options
 from lockstep.errors import EXIT_DONE, Refused, Usage
 from lockstep.report import counted
 from lockstep.settings import duration_ms
@@ -17,7 +18,7 @@ from lockstep.settings import duration_ms
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from lockstep.develop.rehearsal.rehearse import Options, Rehearsal
+    from lockstep.develop.rehearsal.rehearse import Rehearsal
     from lockstep.report import Report
     from lockstep.settings import Settings
 
@@ -67,7 +68,7 @@ def _options(arguments: Namespace) -> Options:
         raise Usage(f"--format: there is no {arguments.format!r}", f"one of {', '.join(FORMATS)}")
     if arguments.start and arguments.against:
         raise Usage("--from and --against both say where to begin", "give one of them")
-    return rehearse.Options(
+    return Options(
         start=arguments.start, end=arguments.end, against=arguments.against, rows=count,
         seed=Path(arguments.seed) if arguments.seed else None, server=arguments.shadow_url or None,
         load=arguments.load or arguments.compare or bool(arguments.long_transaction),

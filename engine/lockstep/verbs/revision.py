@@ -14,6 +14,7 @@ from lockstep.develop import models_copy
 from lockstep.develop.sandbox import throwaway
 from lockstep.errors import EXIT_DONE, Refused, Usage
 from lockstep.postgres import connect
+from lockstep.postgres.address import address
 from lockstep.project import environment, manifest, plan
 from lockstep.report import Report, counted
 from lockstep.stop import interrupt
@@ -78,7 +79,7 @@ def _written(project: Project, settings: Settings, message: str, url: str, *, au
             replay=True,
         )
     interrupt.heed()
-    engine = connect.migrating_engine(connect.address(url), own)
+    engine = connect.migrating_engine(address(url), own)
     project.config.attributes[environment.CONNECT] = engine.connect
     # The project's own env.py leaves an empty revision out by itself.
     hook = None if settings.is_own_project else _drop_empty
@@ -120,12 +121,11 @@ def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
     """Rehearse what was written, beside the database it was written against; return how many errors were found."""
     from lockstep.develop.rehearsal import rehearse  # noqa: PLC0415 - for developers; what is deployed does without
     from lockstep.develop.rehearsal.formats import text  # noqa: PLC0415
+    from lockstep.develop.rehearsal.options import Options  # noqa: PLC0415 - the same
 
     bounded = settings._replace(deadline_ms=REHEARSAL_MS)
     try:
-        rehearsal = rehearse.run(
-            bounded, rehearse.Options(start=after, rows=1000, server=url, opinion=False), lambda _: None
-        )
+        rehearsal = rehearse.run(bounded, Options(start=after, rows=1000, server=url, opinion=False), lambda _: None)
     except Exception as error:  # noqa: BLE001 - an extra never fails what is done: the files are there
         report.line(f"rehearsal  not possible: {' '.join(str(error).split())}")
         return 0

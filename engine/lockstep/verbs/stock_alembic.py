@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from lockstep import settings
 from lockstep.errors import MigratorError, masked
 from lockstep.postgres import connect
+from lockstep.postgres.address import address
 from lockstep.project import environment
 from lockstep.report import Report
 from lockstep.upgrade import run
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LEDGER_SCHEMA = "migrator"
-COMPARE = "migrator.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
 
 
 def enter(context: Any) -> None:
@@ -59,7 +59,7 @@ def options(context: Any, connection: Any = None) -> dict[str, Any]:
 
 def _compares(context: Any) -> bool:
     """Tell whether the command at hand compares models with the database: revision --autogenerate, or check."""
-    return _command(context) in ("revision", "check") or COMPARE in context.config.attributes
+    return _command(context) in ("revision", "check") or environment.COMPARE in context.config.attributes
 
 
 def _command(context: Any) -> str:
@@ -93,7 +93,7 @@ def _stock(context: Any) -> None:
         own = own._replace(database_url=context.config.get_main_option("sqlalchemy.url") or "")
     if _command(context) == "upgrade":
         run.settle(own, Report())
-    engine = connect.migrating_engine(connect.address(own.database_url), own)
+    engine = connect.migrating_engine(address(own.database_url), own)
     with engine.connect() as connection:
         context.configure(connection=connection, **options(context, connection))
         migration = context.get_context()

@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from lockstep.develop.sandbox import throwaway
 from lockstep.errors import Refused, Unreachable
 from lockstep.postgres import connect
+from lockstep.postgres.address import address
 from lockstep.project import environment
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 
 def require_bare(url: str) -> None:
     """Refuse a server whose named database holds what nobody here made."""
-    where = connect.address(url, "--shadow-url")
+    where = address(url, "--shadow-url")
     try:
         raw = connect.open_connection(where, connect.CONNECT_TIMEOUT_S)
         with contextlib.closing(raw), raw.cursor() as cursor:
@@ -61,7 +62,7 @@ class Ground:
 
     def connect(self) -> Any:
         """Return a connection of psycopg2's own to it, marked as the rehearsal's."""
-        raw = connect.open_connection(connect.address(self.url), connect.CONNECT_TIMEOUT_S)
+        raw = connect.open_connection(address(self.url), connect.CONNECT_TIMEOUT_S)
         with raw.cursor() as cursor:
             cursor.execute(f"SET application_name = '{OURS}'")
         raw.commit()
@@ -80,7 +81,7 @@ class Ground:
             context.connection.rollback()
             work(context, arguments)
 
-        engine = connect.migrating_engine(connect.address(self.url), self.settings)
+        engine = connect.migrating_engine(address(self.url), self.settings)
         environment.inside(self.project, here, connect=engine.connect)
 
     def bring_to(self, scripts: list[Script]) -> None:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.develop.rehearsal.clients import Client, Sample, works
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from lockstep.develop.rehearsal.ground import Ground
     from lockstep.develop.rehearsal.observation import Rehearsed
-    from lockstep.develop.rehearsal.rehearse import Options
+    from lockstep.develop.rehearsal.options import Options
     from lockstep.stop.deadline import Deadline
 
 CLIENTS = 4
@@ -218,11 +217,8 @@ def _apply(ground: Ground, way: str, revision: str, deadline: Deadline) -> tuple
     """Apply one revision in a process of its own; return its exit code and its last word."""
     config = ground.settings.config
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MIGRATOR_")}
-    environment = kept | {
-        "MIGRATOR_DATABASE_URL": ground.url,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]),
-    }
-    command = [sys.executable, "-m", "migrator", "upgrade", revision, "--config", config, "--no-unknown-release"]
+    environment = kept | {"MIGRATOR_DATABASE_URL": ground.url}
+    command = [sys.executable, "-m", "lockstep", "upgrade", revision, "--config", config, "--no-unknown-release"]
     if way == PLAIN:
         command = [sys.executable, "-m", "lockstep.develop.rehearsal.plain", config, revision]
     try:

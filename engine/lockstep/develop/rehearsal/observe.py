@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lockstep.develop.rehearsal.snapshot import State
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
 
 LONGEST_SQL = 4000
 DECLARED_BY = "lockstep.backfill.declare"

@@ -1,6 +1,7 @@
 """Plain: one revision applied as Alembic alone does it: no lock timeout, no tries. What --compare compares with.
 
-A process of its own (`python -m lockstep.develop.rehearsal.plain CONFIG REVISION`), so that the load does not share its clock.
+A process of its own (`python -m lockstep.develop.rehearsal.plain CONFIG REVISION`), so that the load does not share
+its clock.
 """
 
 from __future__ import annotations

@@ -21,26 +21,11 @@ if TYPE_CHECKING:
     from lockstep.develop.rehearsal.findings import Finding
     from lockstep.develop.rehearsal.ground import Ground
     from lockstep.develop.rehearsal.observation import Rehearsed
+    from lockstep.develop.rehearsal.options import Options
     from lockstep.develop.rehearsal.pending import Pending
     from lockstep.settings import Settings
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to rehearse, and how thoroughly; times in seconds."""
-
-    start: str | None = None
-    end: str = "head"
-    against: str | None = None
-    rows: int = 10_000
-    seed: Path | None = None
-    server: str | None = None
-    load: bool = False
-    long_transaction_s: float = 0.0
-    compare: bool = False
-    opinion: bool = True
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from lockstep.develop.rehearsal.observation import Pass, Rehearsed
 from lockstep.develop.rehearsal.observe import Observer
 from lockstep.errors import MigratorError, Refused
 from lockstep.postgres import connect
+from lockstep.postgres.address import address
+from lockstep.postgres.control import Control
 from lockstep.project import plan
 from lockstep.upgrade.statement_runner import sqlstate
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from alembic.script import Script
 
     from lockstep.develop.rehearsal.ground import Ground
-    from lockstep.postgres.connect import Control
     from lockstep.stop.deadline import Deadline
 
 CANCEL_EVERY_S = 0.2
@@ -131,7 +132,7 @@ class Walk:
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[Control]:
-        control = connect.Control(self.ground.connect(), connect.address(self.ground.url))
+        control = Control(self.ground.connect(), address(self.ground.url))
         try:
             yield control
         finally:

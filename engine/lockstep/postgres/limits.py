@@ -1,0 +1,38 @@
+"""Limits: what bounds a session of ours, as SQL: set by the runner, never by the text of a revision."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lockstep.settings import Settings
+
+HAS_CONNECTION_CHECK = 140000
+
+
+def limits(settings: Settings, server_version: int, statement_timeout: str | None = None) -> str:
+    """Return the SET statements that bound a session of ours, whatever its role's or database's defaults are.
+
+    client_connection_check_interval (14 and newer) makes the backend of a killed migrator leave the lock
+    queue; without it the app stays stalled behind it for as long as the blocker lives.
+    """
+    name = re.sub(r"[^\w.+/-]", "_", f"migrator/{settings.commit}"[:63], flags=re.ASCII)
+    sets = {
+        "application_name": name,
+        "lock_timeout": f"{settings.lock_timeout_ms}ms",
+        "statement_timeout": statement_timeout or f"{settings.statement_timeout_ms}ms",
+        "idle_in_transaction_session_timeout": f"{settings.idle_timeout_ms}ms",
+    }
+    if server_version >= HAS_CONNECTION_CHECK:
+        sets["client_connection_check_interval"] = "1s"
+    return " ".join(f"SET {key} = '{value}';" for key, value in sets.items())
+
+
+# For a role named like the ledger's schema, "$user" would put the app's tables among the ledger's.
+_LEDGER_OUT = """
+SELECT set_config('search_path', coalesce(string_agg(part, ',' ORDER BY place), 'public'), {local})
+  FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS p (part, place)
+ WHERE CASE btrim(part, ' "') WHEN '$user' THEN current_user ELSE btrim(part, ' "') END <> 'migrator'"""
+LEDGER_OUT_OF_SEARCH_PATH = _LEDGER_OUT.format(local="false")
+LEDGER_OUT_FOR_THE_TRANSACTION = _LEDGER_OUT.format(local="true")
