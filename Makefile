@@ -57,7 +57,7 @@ rehearse: .venv/ready ## Rehearse the pending revisions on a throw-away PostgreS
 
 .PHONY: rules
 rules: .venv/ready ## Write docs/rules.md from the rules of the rehearsal
-	@exec $(PY) -m migrator.rehearsal.formats.rules
+	@exec $(PY) -m lockstep.develop.rehearsal.formats.rules > docs/rules.md
 
 .PHONY: bench-rules
 bench-rules: .venv/ready ## Compare the rehearsal's findings, squawk's, and what a server does, on a table of statements

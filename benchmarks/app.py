@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg2
-from lockstep.develop.sandbox import embedded
 
 from benchmarks import results
+from lockstep.develop.sandbox import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

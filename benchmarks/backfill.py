@@ -28,9 +28,8 @@ import psycopg2
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lockstep.develop.sandbox import embedded  # noqa: E402
-
 from benchmarks import results  # noqa: E402 - found by the line above
+from lockstep.develop.sandbox import embedded  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,7 +214,7 @@ def migrate(url: str, ini: Path, *arguments: str) -> None:
 def backfill(url: str, ini: Path, workers: int) -> float:
     """Run workers to the end; return the most memory that one of them held, in MiB."""
     code = (
-        "import resource, sys; from migrator import cli; code = cli.main(sys.argv[1:]); "
+        "import resource, sys; from lockstep import cli; code = cli.main(sys.argv[1:]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
     running = [

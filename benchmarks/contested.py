@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
-from lockstep.develop.sandbox import embedded
 
 from benchmarks import results
+from lockstep.develop.sandbox import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,11 +17,10 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import results
 from lockstep import contract
 from lockstep.contract import catalog
 from lockstep.develop.sandbox import embedded
-
-from benchmarks import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable

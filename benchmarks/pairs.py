@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 from lockstep.develop.sandbox import embedded
-
 from tests.autogenerate.changes import CHANGES
 from tests.autogenerate.pairs import Pair
 

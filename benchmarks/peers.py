@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import psycopg2
-from lockstep import contract
 from sqlalchemy import make_url
 
 from benchmarks.histories import history, tables
+from lockstep import contract
 
 if TYPE_CHECKING:
     from benchmarks.histories import Revision
@@ -34,7 +34,7 @@ cursor.execute("SELECT version_num FROM migrator.alembic_version")
 assert cursor.fetchone()[0] == os.environ["HEAD"]
 print("nothing to do")
 """
-SCRIPT = "from migrator.__main__ import run\nrun()\n"  # what the image has as /opt/venv/bin/migrator
+SCRIPT = "from lockstep.__main__ import run\nrun()\n"  # what the image has as /opt/venv/bin/migrator
 ALEMBIC_ENV = """\
 from alembic import context
 import sqlalchemy as sa, os

@@ -16,14 +16,14 @@ from pathlib import Path
 import psycopg2
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
+
+from benchmarks.rules_statements import AFTER, STATEMENTS, TABLES
 from lockstep.develop.rehearsal import findings, rows, second, snapshot
 from lockstep.develop.rehearsal.observation import STRENGTH, Pass, Rehearsed
 from lockstep.develop.rehearsal.observe import Observer
 from lockstep.develop.sandbox import binaries, embedded
 from lockstep.postgres.address import address
 from lockstep.postgres.control import Control
-
-from benchmarks.rules_statements import AFTER, STATEMENTS, TABLES
 
 ROWS = 400
 TRIES = 8

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
-from lockstep.develop.sandbox import embedded
 from sqlalchemy import make_url
 
 from benchmarks import peers, results
 from benchmarks.delay import proxy
+from lockstep.develop.sandbox import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep import errors
-from lockstep.develop.sandbox import binaries, embedded, stale_server
-
 from local import child, database, state
 from local.up import Plan, up
+from lockstep import errors
+from lockstep.develop.sandbox import binaries, embedded, stale_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

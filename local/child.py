@@ -9,10 +9,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from local.state import ROOT
 from lockstep import errors
 from lockstep.develop.sandbox import die_with_parent
-
-from local.state import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg2
-from lockstep import errors
-from lockstep.develop.sandbox import embedded
 from psycopg2 import sql
 from sqlalchemy import URL
 
 from local import state
+from lockstep import errors
+from lockstep.develop.sandbox import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local import child, database, state
 from lockstep import errors
 from lockstep.develop.sandbox import embedded
-
-from local import child, database, state
 
 if TYPE_CHECKING:
     import subprocess

@@ -22,10 +22,11 @@ from pathlib import Path
 import hypothesis
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import binaries, embedded
 from psycopg2 import sql
 from sqlalchemy import make_url
 from xdist.scheduler import LoadFileScheduling
+
+from lockstep.develop.sandbox import binaries, embedded
 
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATOR_SECONDS = 120

@@ -7,13 +7,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from lockstep import errors
-from lockstep.develop.sandbox import embedded
-
 from local.story import place as places
 from local.story import release as releases
 from local.story.switch import NotInTime
 from local.story.tale import Tale, WrongTurn, begun, failed_rollout, nothing_is_lost, rollout, written
+from lockstep import errors
+from lockstep.develop.sandbox import embedded
 
 SHOWN_FAILURES = 5
 

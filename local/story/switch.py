@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import httpx
+
 from lockstep.develop.sandbox import die_with_parent
 
 if TYPE_CHECKING:

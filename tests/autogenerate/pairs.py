@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+
 from lockstep import cli, settings
 from lockstep.develop.rehearsal import rehearse
 from lockstep.develop.rehearsal.options import Options
 from lockstep.develop.sandbox import throwaway
-
 from tests.autogenerate import schema
 from tests.autogenerate.changes import CHANGES, FIRST, Change
 from tests.autogenerate.models import ROWS
@@ -31,7 +31,7 @@ ENV = """
 from alembic import context
 from sqlalchemy import create_engine, pool
 
-from migrator import autogenerate
+from lockstep.develop import autogenerate
 from tests.autogenerate.changes import CHANGES
 from tests.autogenerate.models import world
 

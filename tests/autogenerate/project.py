@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
+
 from lockstep.develop import autogenerate
 
 TEMPLATE = Path(autogenerate.__file__).parents[1] / "script.py.mako"

@@ -2,10 +2,10 @@
 
 import pytest
 import sqlalchemy as sa
-from lockstep.develop.autogenerate import Refusal
 from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 
+from lockstep.develop.autogenerate import Refusal
 from tests.autogenerate.changes import column, label, tables
 from tests.autogenerate.models import ROWS, put, references, world
 

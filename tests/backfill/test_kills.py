@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import embedded
 
+from lockstep.develop.sandbox import embedded
 from tests.migrator.rig import Running, until
 from tests.ports import free_port
 

@@ -8,13 +8,13 @@ import types
 import psycopg2
 import psycopg2.extras
 import pytest
+
 from lockstep.backfill.pace import Pace
 from lockstep.backfill.pressure import Limits, Pressure
 from lockstep.develop.sandbox import embedded
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
 from lockstep.postgres.control import Control
-
 from tests.migrator.rig import until
 
 BACKFILL = types.SimpleNamespace(namespace="public", relation="people")

@@ -1,6 +1,7 @@
 """Rows: what a row does that the change fails on, that stays as it was, or that comes while the work goes on."""
 
 import pytest
+
 from lockstep.backfill import batch
 
 PEOPLE = "CREATE TABLE people (id int PRIMARY KEY, name text, handle text)"

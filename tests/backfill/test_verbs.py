@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
-from lockstep.verbs import backfill
 
+from lockstep.verbs import backfill
 from tests.app.rig import Network
 from tests.migrator.rig import ROOT, until
 

@@ -4,8 +4,8 @@ import time
 
 import psycopg2
 import pytest
-from lockstep.backfill import store
 
+from lockstep.backfill import store
 from tests.migrator.rig import until
 
 FILL = """op.backfill("people", set={"handle": "handle(name)"}, where="handle IS NULL")"""

@@ -7,9 +7,9 @@ import shutil
 import signal
 
 import pytest
+
 from lockstep.project import checkpoint_file
 from lockstep.upgrade import checkpoint_text
-
 from tests.conftest import run_migrator
 from tests.migrator.rig import Project, until
 

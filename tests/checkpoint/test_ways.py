@@ -13,9 +13,9 @@ import sys
 
 import psycopg2
 import pytest
-from lockstep.ledger import fingerprint as stated
 from sqlalchemy import make_url
 
+from lockstep.ledger import fingerprint as stated
 from tests.conftest import ROOT
 from tests.migrator.rig import until
 from tests.migrator.test_quick import DONE, HEAD, Copy

@@ -8,12 +8,13 @@ import subprocess
 
 import psycopg2
 import pytest
+from sqlalchemy import make_url
+
 from lockstep import settings as given
 from lockstep.develop import replay
 from lockstep.develop.checkpoint import dump
 from lockstep.develop.sandbox import binaries, throwaway
 from lockstep.project import environment
-from sqlalchemy import make_url
 
 OURS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'migrator')"
 # Asked of the catalog itself: what pg_dump might leave out would be missing on both sides of its own comparison.

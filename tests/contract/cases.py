@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 
 import sqlalchemy as sa
 from hypothesis import strategies as st
+
 from lockstep import contract
 from lockstep.contract import catalog
-
 from tests.contract import changes, statements
 from tests.contract.releases import DEFAULTS, KEYS, KINDS, ColumnSpec, TableSpec, release
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from lockstep import contract
-from lockstep.contract.types import canonical
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+
+from lockstep import contract
+from lockstep.contract.types import canonical
 
 #                                                       may write NULL, may omit, writes
 COLUMNS = {

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from lockstep import contract
 
+from lockstep import contract
 from tests.contract.releases import ColumnSpec, TableSpec, release
 
 

@@ -7,6 +7,7 @@ import hashlib
 import sys
 
 import pytest
+
 from lockstep import contract
 
 GOOD = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+
 from lockstep.contract import catalog
 from lockstep.contract.catalog import reading
-
 from tests.contract.cases import execute
 
 SCHEMA = (

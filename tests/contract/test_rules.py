@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from lockstep import contract
-from lockstep.contract import catalog
 from sqlalchemy.dialects import postgresql as pg
 
+from lockstep import contract
+from lockstep.contract import catalog
 from tests.contract.cases import execute
 
 metadata = sa.MetaData()

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+
 from lockstep import errors
 
 BOTH = pytest.mark.parametrize("name", ["app", "migrator"])

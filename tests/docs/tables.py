@@ -6,7 +6,6 @@ import argparse
 import re
 
 from lockstep import cli, settings
-
 from tests.docs.pages import ROOT, page
 
 COMMON = {"help", "json", "debug", *(option.name for option in settings.OPTIONS)}

@@ -4,7 +4,6 @@ import json
 import re
 
 from lockstep import cli
-
 from tests.docs.pages import page, rows
 
 DOCUMENT = page("docs/json.md")

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from lockstep import cli
 
+from lockstep import cli
 from tests.docs import tables
 from tests.docs.pages import ROOT, page, pages
 
@@ -14,7 +14,7 @@ PAGES = [each.name for each in pages()]
 # Not ours: what the documents say of other programs.
 OTHERS_FLAGS = {"--autogenerate", "--sql", "--build", "--rm", "--profile", "--scale", "--results", "--every"}
 OTHERS_VARIABLES = {"DATABASE_URL"}
-TOPS = ("app/", "migrator/", "local/", "tests/", "docs/", "benchmarks/", ".ci/", "requirements/")
+TOPS = ("app/", "migrator/", "engine/", "gate/", "local/", "tests/", "docs/", "benchmarks/", ".ci/", "requirements/")
 # Made by a run, or a name that stands for others.
 NOT_THERE = re.compile(r"[*<…{]|^benchmarks/results")
 
@@ -30,7 +30,7 @@ def source():
         "tests/conftest.py",
     ]
     texts = [(ROOT / name).read_text() for name in files if (ROOT / name).exists()]
-    for top in ("app", "migrator", "local", "benchmarks"):
+    for top in ("app", "migrator", "engine", "gate", "local", "benchmarks"):
         texts += [path.read_text() for path in (ROOT / top).rglob("*.py")]
     return "\n".join(texts)
 

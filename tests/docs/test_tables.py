@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from lockstep import cli, errors
 
 from app import settings as app_settings
 from app.rollout import settings as rollout_settings
+from lockstep import cli, errors
 from tests.docs import tables
 from tests.docs.pages import page, rows
 

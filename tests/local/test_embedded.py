@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+
 from lockstep import errors
 from lockstep.develop.sandbox import binaries, embedded, unprivileged
-
 from tests.local.rig import ROOT, alive, until
 from tests.ports import free_port
 
@@ -56,7 +56,7 @@ def answers(data, **options):
 def start_and_leave(data):
     """Start a server in a process that ends at once and stops nothing, and return the server's pid."""
     code = (
-        "import os, sys; from pathlib import Path; from migrator import embedded\n"
+        "import os, sys; from pathlib import Path; from lockstep.develop.sandbox import embedded\n"
         f"started = embedded.start(Path(sys.argv[1]), password={PASSWORD!r}, settings={{}})\n"
         "print(started.process.pid, flush=True); os._exit(0)"
     )
@@ -74,7 +74,7 @@ def test_a_throwaway_server_leaves_no_process_and_no_directory():
 
 def test_a_throwaway_server_goes_with_the_process_that_started_it_however_that_ends():
     code = (
-        "from migrator import embedded\n"
+        "from lockstep.develop.sandbox import embedded\n"
         "with embedded.throwaway() as server:\n"
         "    print(server.process.pid, server.data.parent, flush=True); input()"
     )

@@ -4,6 +4,7 @@ import contextlib
 
 import psycopg2
 import pytest
+
 from lockstep import errors
 from lockstep.develop.sandbox import binaries, throwaway
 

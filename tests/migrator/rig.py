@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg2
 from alembic import command
 from alembic.config import Config
+
 from lockstep import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,7 +190,7 @@ class Database:
 
 
 # The process as it is, but that it leaves by force only after a minute: a busy machine may take long to do it well.
-PATIENT = "from migrator import __main__, interrupt; interrupt.GRACE_S = 60; __main__.run()"
+PATIENT = "from lockstep import __main__; from lockstep.stop import interrupt; interrupt.GRACE_S = 60; __main__.run()"
 
 
 class Running:

@@ -6,8 +6,8 @@ import time
 
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import binaries, embedded, unprivileged
 
+from lockstep.develop.sandbox import binaries, embedded, unprivileged
 from tests.ports import free_port
 
 

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from lockstep import cli, settings
 
+from lockstep import cli, settings
 from tests.migrator.rig import until
 
 NOBODY = "postgresql://u:hunter2@127.0.0.1:1/d"

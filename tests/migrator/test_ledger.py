@@ -5,8 +5,8 @@ import signal
 import socket
 
 import pytest
-from lockstep import __version__, ledger
 
+from lockstep import __version__, ledger
 from tests.migrator.rig import until
 
 

@@ -7,6 +7,8 @@ import threading
 import psycopg2
 import pytest
 import sqlalchemy.exc
+from sqlalchemy import make_url
+
 from lockstep import settings
 from lockstep.develop.sandbox import throwaway
 from lockstep.errors import Refused
@@ -15,8 +17,6 @@ from lockstep.postgres import connect
 from lockstep.stop import deadline as clock
 from lockstep.stop.interrupt import Interrupt
 from lockstep.upgrade import dry_run
-from sqlalchemy import make_url
-
 from tests.migrator.rig import Client, until
 
 COPIES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"

@@ -3,8 +3,8 @@
 import signal
 
 import pytest
-from lockstep.postgres import lock
 
+from lockstep.postgres import lock
 from tests.migrator.rig import until
 
 

@@ -6,6 +6,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lockstep.errors import StepFailed
 from lockstep.project import seal
 

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lockstep import settings
 from lockstep.errors import MigratorError, Usage
 from lockstep.postgres.address import address

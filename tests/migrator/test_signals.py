@@ -154,7 +154,7 @@ def test_twice_is_as_good_as_once(spawn, project, db):
 def test_at_every_line_of_a_sleep():
     code = """
 import signal, sys, threading
-from migrator import interrupt, signals
+from lockstep.stop import interrupt; from lockstep.stop import signals
 from lockstep.errors import Interrupted
 interrupt.GRACE_S = 60  # however busy the machine is
 def strike(at):
@@ -218,7 +218,7 @@ def test_killed_while_it_is_queued_it_does_not_stay_in_the_queue(spawn, project,
 STRUCK = """
 import signal, sys
 from importlib import import_module
-from migrator import __main__
+from lockstep import __main__
 place, name, when = sys.argv.pop(1).split(":")
 owner = import_module(place.partition("/")[0])
 owner = getattr(owner, place.partition("/")[2]) if "/" in place else owner
@@ -290,7 +290,7 @@ def test_after_the_last_word_there_is_no_other(project, db):
 def test_while_python_ends_no_signal_makes_another_code_of_it(project, db):
     code = """
 import signal
-from migrator import __main__, signals
+from lockstep import __main__; from lockstep.stop import signals
 def last():
     print(*(signal.getsignal(number).name for number in (signal.SIGINT, signal.SIGTERM)), flush=True)
 ignore = signals.ignore
@@ -308,7 +308,9 @@ __main__.run()
 def test_a_throw_away_database_is_dropped_in_its_own_time(server, db):
     code = """
 import os, signal, sys, time
-from migrator import drop, interrupt, shadow
+from lockstep.develop.sandbox import throwaway as shadow
+from lockstep.postgres import drop_database as drop
+from lockstep.stop import interrupt
 def slowly(*arguments, whole=drop.database):
     time.sleep(interrupt.GRACE_S + 0.5)
     whole(*arguments)
@@ -376,7 +378,7 @@ def full_pipe():
 def test_at_the_end_of_what_listens_in_a_verb_that_goes_on():
     code = """
 import signal, time
-from migrator import interrupt
+from lockstep.stop import interrupt
 interrupt.LONG_GRACE_S = 0.5
 with interrupt.heeding():
     with interrupt.listening(interrupt.Interrupt()):
@@ -400,7 +402,7 @@ def test_while_a_verb_on_a_throw_away_database_makes_it(server, project):
 
 def test_while_nobody_reads_its_last_word():
     code = """
-from migrator import __main__, interrupt, report
+from lockstep import __main__; from lockstep.stop import interrupt; from lockstep import report
 interrupt.LONG_GRACE_S = 0.5
 write = report._write
 report._write = lambda *what: (print("writing", flush=True), write(*what))

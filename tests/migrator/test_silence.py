@@ -9,8 +9,8 @@ import weakref
 
 import psycopg2
 import pytest
-from lockstep.stop import watchdog
 
+from lockstep.stop import watchdog
 from tests.app.rig import Network
 from tests.migrator.rig import ROOT, until
 
@@ -92,7 +92,7 @@ def test_no_python_runs_where_a_connection_goes_in_which_a_signal_would_be_lost(
 def test_in_the_revisions_own_python(project, db):
     project.revision("a1", "op.execute('CREATE TABLE t (id int)')\nimport time\ntime.sleep(60)")
     code = """
-from migrator import __main__, silence
+from lockstep import __main__; from lockstep.stop import watchdog as silence
 silence.PATIENCE_S, silence.AGAIN_S = 0.2, 0.1
 __main__.run()
 """

@@ -1,6 +1,7 @@
 """Statements: what the runner reads out of SQL text."""
 
 import pytest
+
 from lockstep.postgres import statements
 
 

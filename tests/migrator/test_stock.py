@@ -8,9 +8,9 @@ import sys
 import psycopg2
 import pytest
 from alembic.config import CommandLine, Config
-from lockstep.postgres import lock
 from sqlalchemy import make_url
 
+from lockstep.postgres import lock
 from tests.migrator.rig import ROOT, Result
 
 

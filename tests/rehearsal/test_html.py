@@ -6,6 +6,7 @@ import struct
 import subprocess
 
 import pytest
+
 from lockstep.develop.rehearsal.formats import html as page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -4,10 +4,10 @@ import signal
 import time
 
 import pytest
+
 from lockstep.develop.rehearsal import walk
 from lockstep.errors import Refused, Usage
 from lockstep.stop.deadline import Deadline
-
 from tests.rehearsal.rig import Project, rules
 
 ADD = 'op.add_column("orders", sa.Column("a", sa.Text()))'

@@ -4,6 +4,7 @@ import contextlib
 
 import psycopg2
 import pytest
+
 from lockstep.develop.rehearsal import rows
 
 TABLES = {

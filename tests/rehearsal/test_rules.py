@@ -1,8 +1,8 @@
 """Every rule's bad example is found, and its good one is not, by what a server does with them."""
 
 import pytest
-from lockstep.develop.rehearsal.rules import RULES
 
+from lockstep.develop.rehearsal.rules import RULES
 from tests.rehearsal.rig import TABLES, Project, rules
 
 ONE_WAY = {"downgrade-fails", "downgrade-differs", "no-downgrade"}  # what an example of one direction cannot show

@@ -117,9 +117,8 @@ def test_commands_survive_a_word_splitter_that_is_no_shell(blueprint):
 
 
 def test_the_commands_are_verbs_and_flags_that_are_there(blueprint):
-    from lockstep import cli  # noqa: PLC0415
-
     from app import predeploy  # noqa: PLC0415
+    from lockstep import cli  # noqa: PLC0415
 
     head, *words = services(blueprint)["migrator"]["dockerCommand"].split(" ")
     assert head == "migrator"

@@ -1,10 +1,10 @@
 """A commit with a new revision and the models of before: the gate is open over it, and it is still applied."""
 
 import pytest
-from lockstep import settings
-from lockstep.project import environment
 
 from app.rollout import revisions
+from lockstep import settings
+from lockstep.project import environment
 from tests.render import commits
 from tests.render.platform import ROOT, commit_id
 

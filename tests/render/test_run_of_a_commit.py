@@ -3,6 +3,7 @@
 import contextlib
 
 import psycopg2
+
 from lockstep import ledger
 
 

@@ -10,8 +10,8 @@ import uuid
 
 import psycopg2
 import pytest
-from lockstep.contract import FORMAT
 
+from lockstep.contract import FORMAT
 from tests.story.rig import sql, written
 
 NAME = "    name: Mapped[str] = mapped_column(Text)\n"

@@ -6,13 +6,13 @@ import contextlib
 
 import psycopg2
 import pytest
+from sqlalchemy import make_url
+
+from local.story import place as places
 from lockstep.develop.sandbox import embedded
 from lockstep.postgres.address import address
 from lockstep.postgres.control import Control
 from lockstep.upgrade import grants
-from sqlalchemy import make_url
-
-from local.story import place as places
 from tests.story.rig import sql, written
 
 DENIED = {"42501"}

@@ -4,8 +4,8 @@ import contextlib
 
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import embedded
 
+from lockstep.develop.sandbox import embedded
 from tests.render import commits
 from tests.render.platform import image
 

@@ -4,6 +4,7 @@ import contextlib
 
 import psycopg2
 import pytest
+
 from lockstep.errors import Usage
 from lockstep.postgres import pooler
 from lockstep.postgres.address import address

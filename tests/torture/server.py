@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import psycopg2
-from lockstep.develop.sandbox import die_with_parent, embedded
 
+from lockstep.develop.sandbox import die_with_parent, embedded
 from tests.conftest import memory
 from tests.ports import free_port
 

@@ -6,7 +6,6 @@ import hashlib
 import re
 
 from lockstep.ledger import fingerprint as notes
-
 from tests.torture.server import rows
 
 _OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import binaries, embedded
 
+from lockstep.develop.sandbox import binaries, embedded
 from tests.migrator.rig import ROOT, Database, Result, until
 from tests.torture import state
 

@@ -9,8 +9,8 @@ import json
 
 import psycopg2
 import pytest
-from lockstep import settings
 
+from lockstep import settings
 from tests.torture import state
 
 SECRET = "hunter2hunter2"

@@ -2,7 +2,6 @@
 
 from lockstep import settings
 from lockstep.project import checkpoint_file
-
 from tests.torture import test_nonsense as files
 from tests.torture import test_nonsense_inside as inside
 from tests.torture import test_nonsense_outside as outside

@@ -5,8 +5,8 @@ import re
 import shutil
 
 import pytest
-from lockstep.project import manifest
 
+from lockstep.project import manifest
 from tests.torture.corpora.models import ENVS, MODELS
 from tests.torture.corpora.urls import ARGUMENTS, URLS, VARIABLES
 from tests.torture.test_nonsense import SECRET, look, there, wrong_with

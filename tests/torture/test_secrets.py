@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from lockstep.develop.sandbox import embedded
 
+from lockstep.develop.sandbox import embedded
 from tests.app.conftest import app_role, bare, migrated, start
 from tests.app.rig import PASSWORD, eventually, is_ready
 from tests.migrator.rig import ROOT, Database, until

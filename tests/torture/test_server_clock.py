@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from lockstep.develop.sandbox import binaries, embedded
 
+from lockstep.develop.sandbox import binaries, embedded
 from tests.migrator.rig import Database, until
 from tests.torture.kinds import MODELS, OLD, REPORTS
 from tests.torture.test_host import FAKETIME, needs_faketime

@@ -1,9 +1,8 @@
-"""Rules: every rule as docs/rules.md shows it. `python -m lockstep.develop.rehearsal.formats.rules` writes that file."""
+"""Rules: every rule as docs/rules.md shows it. Run as a module, it prints that page."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.develop.rehearsal.rules import RULES
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
     from lockstep.develop.rehearsal.scene import Rule
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "rules.md"
 # ruff: noqa: E501 - prose
 _HEAD = """# What a rehearsal finds
 
@@ -63,5 +61,4 @@ def _rule(rule: Rule) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    sys.stdout.write(f"wrote {PAGE}\n")
+    sys.stdout.write(page())
