@@ -13,7 +13,7 @@ from lockstep.ledger import Applied, fingerprint, releases
 from lockstep.postgres import session
 from lockstep.project import environment, manifest, plan, release
 from lockstep.report import counted, step_line
-from lockstep.upgrade import backfill_steps, dry_run, exposure, grants, load_checkpoint, verify
+from lockstep.upgrade import backfill_steps, dry_run, exposure, grants, load_within_run, verify
 from lockstep.upgrade.apply import Applier
 from lockstep.upgrade.guard import Deferred, Guard, record_deferral
 
@@ -74,15 +74,15 @@ class Job:
                 self._load(checks)
             self._apply_steps(guard, backfills, checks)
 
-    def _load(self, checks: load_checkpoint.Checks) -> None:
+    def _load(self, checks: load_within_run.Checks) -> None:
         """Take from a checkpoint, in one transaction, what an empty database can have from it."""
         outcome = self.outcome
-        outcome.loaded = load_checkpoint.into_empty(self.means, self.project, self.context, outcome.pending, checks)
+        outcome.loaded = load_within_run.into_empty(self.means, self.project, self.context, outcome.pending, checks)
         if outcome.loaded:
             outcome.pending = [step for step in outcome.pending if step.revision not in outcome.loaded]
             outcome.heads_after = current_heads(self.context)
 
-    def _apply_steps(self, guard: Guard, backfills: backfill_steps.Backfills, checks: load_checkpoint.Checks) -> None:
+    def _apply_steps(self, guard: Guard, backfills: backfill_steps.Backfills, checks: load_within_run.Checks) -> None:
         outcome = self.outcome
         applier = Applier(self.context, self.means, self.arguments)
         try:
