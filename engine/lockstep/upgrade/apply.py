@@ -20,7 +20,7 @@ from lockstep.postgres.blockers import Waiting
 from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
 from lockstep.postgres.statements import masked
-from lockstep.upgrade.statement_runner import Execution, sqlstate
+from lockstep.upgrade.execution import Execution, sqlstate
 from lockstep.upgrade.statement_watch import Watch
 
 if TYPE_CHECKING:
