@@ -256,8 +256,8 @@ def struck(place, environment, *arguments):
 @pytest.mark.parametrize(
     ("place", "columns"),
     [
-        ("lockstep.upgrade.quick:answer", []),  # before anything
-        ("lockstep.postgres.driver:complete", []),  # before it has read its arguments
+        ("migrator.quick:answer", []),  # before anything
+        ("migrator.driver:complete", []),  # before it has read its arguments
         ("importlib:import_module", []),  # before it has its verb
         ("lockstep.project.environment:load", []),  # before it has connected
         ("lockstep.report/Report:finish", ["id"]),  # after all was done

@@ -241,7 +241,7 @@ def test_two_thousand_revisions_fit_into_128_megabytes(db, project):
     for number in range(2000):
         project.sql(f"r{number:04}", *(["CREATE TABLE t (id int)"] if number == 0 else []))
     # The process says so itself: what the system counts for a child includes what its parent had when it began.
-    code = "import sys; from lockstep.upgrade.quick import main; code = main(['upgrade', 'r0002']); "
+    code = "import sys; from migrator.quick import main; code = main(['upgrade', 'r0002']); "
     code += "print(code, next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     given = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PATH": os.environ["PATH"]}
     argv = [sys.executable, "-W", "ignore", "-c", code]

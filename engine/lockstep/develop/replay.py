@@ -12,11 +12,12 @@ from lockstep import ledger
 from lockstep.develop.checkpoint import cluster, snapshot
 from lockstep.develop.sandbox import throwaway
 from lockstep.postgres import connect
-from lockstep.project import environment, plan
+from lockstep.project import environment
 from lockstep.project.checkpoint_file import NONE
 from lockstep.report import Report
 from lockstep.stop import interrupt
-from lockstep.upgrade import run
+from lockstep.upgrade import holding, line
+from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,11 +57,8 @@ def at(settings: Settings, project: Project, target: str = "head", *, checkpoint
             database_url=url, app_role="", app_password="", checkpoint=checkpoint, exposed_schemas="none"
         )
         try:
-            with run.connected(own, Report(quiet=True)) as means:
-                outcome = run.migrate(
-                    means, project, "upgrade", lambda script, heads: plan.upgrade_steps(script, heads, target),
-                    report=Report(quiet=True), replay=True,
-                )  # fmt: skip
+            with holding.connected(own, Report(quiet=True)) as means:
+                outcome = line.migrate(means, project, Request(target=target, replay=True), Report(quiet=True))
                 steps = [(entry.id, entry.revision, entry.seal) for entry in ledger.entries(means.control).values()]
                 table, heads = _version(project, own, means)
             interrupt.heed()

@@ -1,11 +1,13 @@
-"""State: what a run left behind in, one row of the ledger that the next run compares everything with out.
+"""Fingerprint: what a run leaves behind: the heads, a digest of the seals, the ledger's last step, and all rights.
 
-A run with nothing to do is the usual one. So each run notes at its end the heads, the digest over the seals it has
-checked, the ledger's last step and a fingerprint of all rights; while nothing of that has moved,
-`lockstep.upgrade.quick` need not look again at what led to it. SQL only, no imports: see there.
+A run with nothing to do is the usual one. So each run notes at its end how it left the database; while nothing of that
+has moved, the next one need not look again at what led to it: see `look`.
 """
 
-TYPE_CHECKING = False
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from lockstep.postgres.control import Control
     from lockstep.settings import Settings
@@ -42,6 +44,6 @@ ON CONFLICT (one) DO UPDATE SET heads = excluded.heads, seals = excluded.seals, 
        IS DISTINCT FROM (excluded.heads, excluded.seals, excluded.step, excluded.rights)"""  # noqa: S608 - our own text
 
 
-def note(control: "Control", settings: "Settings", heads: tuple[str, ...], seals: str) -> None:
+def note(control: Control, settings: Settings, heads: tuple[str, ...], seals: str) -> None:
     """Note, under the run lock, how a run leaves the database; a revision cut off midway leaves nothing to rely on."""
     control.rows(_NOTE, {"heads": list(heads), "seals": seals, "role": settings.app_role})

@@ -13,11 +13,11 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from lockstep.errors import Interrupted, MigratorError, Refused, Unreachable, Usage
-from lockstep.postgres import driver, pooler, tls
+from lockstep.postgres import pooler, tls
 from lockstep.postgres.address import Address, address
+from lockstep.postgres.connection import CONNECT_TIMEOUT_S, open_connection
 from lockstep.postgres.control import Control
 from lockstep.postgres.limits import LEDGER_OUT_OF_SEARCH_PATH, limits
-from lockstep.stop import watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from lockstep.stop.interrupt import Interrupt
 
 OLDEST_SERVER = 120000
-CONNECT_TIMEOUT_S = 5
 
 # What the server or libpq says when waiting would not help (connection errors carry no SQLSTATE).
 _FINAL = (
@@ -46,20 +45,6 @@ _FINAL = (
     (r"server does not support SSL", "the server takes no encrypted connections, and one is required",
      "switch TLS on there, or take MIGRATOR_REQUIRE_TLS or sslmode away"),
 )  # fmt: skip
-
-
-def open_connection(where: Address, timeout_s: float) -> psycopg2.extensions.connection:
-    """Open one connection, or raise psycopg2.OperationalError."""
-    # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
-    extra = {} if "gssencmode" in where.dsn else {"gssencmode": "disable"}
-    connection = psycopg2.connect(
-        where.dsn,
-        connect_timeout=max(2, int(min(timeout_s, CONNECT_TIMEOUT_S))),  # libpq rounds 1 up to 2 anyway
-        **driver.NETWORK,
-        **extra,
-    )
-    watchdog.note(connection)
-    return connection
 
 
 def wait(
@@ -97,16 +82,13 @@ def _reason(error: psycopg2.OperationalError, where: Address) -> str:
     return re.sub(r"^connection to server .* failed: |^.*FATAL: *", "", text)
 
 
-def control(
-    settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None],
-    there: psycopg2.extensions.connection | None = None,
-) -> Control:  # fmt: skip
-    """Return the control connection, that which is `there` if one is, to a database that may be changed; or refuse."""
+def reach(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> Control:
+    """Return the control connection, of which nothing was asked yet; refuse a network that others hear."""
     where = address(settings.database_url, settings.url_source)
     tls.insist(where, settings)
     pooler.look_at(where)
     try:
-        raw = there or wait(where, deadline.sooner(settings.wait_ms), interrupt, tell)
+        raw = wait(where, deadline.sooner(settings.wait_ms), interrupt, tell)
     except Interrupted as error:
         raise Interrupted(error.code - 128, "stopped while waiting for the database; nothing was changed") from None
     except Unreachable as error:
@@ -114,16 +96,15 @@ def control(
         raise
     connection = Control(raw, where)
     try:
-        _look(connection, settings)
-        _look_between(connection, settings, tell)
+        _refuse_to_be_heard(connection, settings, tell)
     except MigratorError:
         connection.close()
         raise
     return connection
 
 
-def _look(connection: Control, settings: Settings) -> None:
-    """Refuse a server that cannot be migrated; set the session's own limits."""
+def require_fit(connection: Control, settings: Settings) -> None:
+    """Refuse a server that cannot be migrated, or a pooler that keeps no session; set the session's own limits."""
     if connection.server_version < OLDEST_SERVER:
         version = connection.server_version // 10000
         raise Refused(f"PostgreSQL {version} is too old", "the migrator works on 12 and newer")
@@ -134,10 +115,11 @@ def _look(connection: Control, settings: Settings) -> None:
     if read_only:
         raise Refused(f"{connection.where.shown} is set read-only", "unset default_transaction_read_only for this role")
     connection.bound(settings)
+    pooler.verdict(connection, lambda: open_connection(connection.where, CONNECT_TIMEOUT_S))
 
 
-def _look_between(connection: Control, settings: Settings, tell: Callable[[str], None]) -> None:
-    """Refuse what stands between us and the server: a pooler that keeps no session, a network that others hear."""
+def _refuse_to_be_heard(connection: Control, settings: Settings, tell: Callable[[str], None]) -> None:
+    """Refuse, where it is to be encrypted, what stands between us and the server: a network that others hear."""
     protection, is_worth_a_word = tls.verdict(connection.raw)
     if is_worth_a_word and settings.require_tls:
         raise Refused(
@@ -146,7 +128,6 @@ def _look_between(connection: Control, settings: Settings, tell: Callable[[str],
         )
     if is_worth_a_word:
         tell(f"warning    the connection to {connection.where.shown} is {protection}; MIGRATOR_TLS_CA makes it safe")
-    pooler.verdict(connection, lambda: open_connection(connection.where, CONNECT_TIMEOUT_S))
 
 
 def migrating_connection(where: Address, settings: Settings) -> psycopg2.extensions.connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from lockstep.errors import Busy, Refused, Unreachable
+from lockstep.postgres.connection import CONNECT_TIMEOUT_S, open_connection
 from lockstep.postgres.limits import limits
 from lockstep.stop import watchdog
 
@@ -44,15 +46,30 @@ class Control:
 
     def __init__(self, raw: psycopg2.extensions.connection, where: Address) -> None:
         """Wrap an open connection."""
-        self.raw = raw
         self.where = where
         self.mutex = threading.RLock()
+        self._wrap(raw)
+
+    def _wrap(self, raw: psycopg2.extensions.connection) -> None:
+        self.raw = raw
         watchdog.note(raw)
         raw.autocommit = True
         psycopg2.extensions.register_type(_ANY_TIME, raw)
-        # Asked of the server: through a pooler, libpq knows only the pooler's own number.
-        self.pid: int = self.row("SELECT pg_backend_pid()")[0]
         self.server_version: int = raw.server_version
+
+    def renew(self) -> None:
+        """Go on with a new session, for what it begins with: the old one's locks and settings are gone."""
+        self.close()
+        self.__dict__.pop("pid", None)
+        try:
+            self._wrap(open_connection(self.where, CONNECT_TIMEOUT_S))
+        except psycopg2.OperationalError as error:
+            raise lost(self.where) from error
+
+    @functools.cached_property
+    def pid(self) -> int:
+        """Asked of the server: through a pooler, libpq knows only the pooler's own number."""
+        return int(self.row("SELECT pg_backend_pid()")[0])
 
     def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; raise Unreachable when the connection is gone."""

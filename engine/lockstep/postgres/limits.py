@@ -11,15 +11,19 @@ if TYPE_CHECKING:
 HAS_CONNECTION_CHECK = 140000
 
 
+def application_name(settings: Settings) -> str:
+    """Return the name that the server shows a session of ours by."""
+    return re.sub(r"[^\w.+/-]", "_", f"migrator/{settings.commit}"[:63], flags=re.ASCII)
+
+
 def limits(settings: Settings, server_version: int, statement_timeout: str | None = None) -> str:
     """Return the SET statements that bound a session of ours, whatever its role's or database's defaults are.
 
     client_connection_check_interval (14 and newer) makes the backend of a killed migrator leave the lock
     queue; without it the app stays stalled behind it for as long as the blocker lives.
     """
-    name = re.sub(r"[^\w.+/-]", "_", f"migrator/{settings.commit}"[:63], flags=re.ASCII)
     sets = {
-        "application_name": name,
+        "application_name": application_name(settings),
         "lock_timeout": f"{settings.lock_timeout_ms}ms",
         "statement_timeout": statement_timeout or f"{settings.statement_timeout_ms}ms",
         "idle_in_transaction_session_timeout": f"{settings.idle_timeout_ms}ms",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from _socket import socket  # what `socket` is made of, without what that loads
+import socket
 from typing import TYPE_CHECKING
 
 import psycopg2.extensions
@@ -64,7 +64,7 @@ def _is_local_name(host: str) -> bool:
 
 def _peer(raw: psycopg2.extensions.connection) -> IPv4Address | IPv6Address | None:
     """Return the address at the other end; None for this machine's own."""
-    copy = socket(fileno=os.dup(raw.fileno()))
+    copy = socket.socket(fileno=os.dup(raw.fileno()))
     try:
         name = copy.getpeername()
     finally:

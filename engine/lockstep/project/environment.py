@@ -28,7 +28,7 @@ from alembic.util import CommandError
 
 from lockstep.errors import Busy, MigratorError, Refused, StepFailed, Unreachable, Usage
 from lockstep.postgres.limits import LEDGER_OUT_OF_SEARCH_PATH
-from lockstep.project import lazy_revisions
+from lockstep.project import lazy_revisions, manifest, seal
 from lockstep.stop import watchdog
 
 if TYPE_CHECKING:
@@ -77,8 +77,10 @@ def load(settings: Settings, manifested: Manifest | None = None) -> Project:
         script = ScriptDirectory.from_config(config)
     except (CommandError, OSError, ValueError, KeyError, ImportError, configparser.Error) as error:
         raise Usage(f"{Path(settings.config).name} cannot be used: {_one_line(error)}", "correct it") from None
+    seal.know(manifest.sealed(settings.config))
     if manifested:
-        lazy_revisions.put_in(script, manifested.revisions, functools.partial(_load_one, script))
+        beside = Path(settings.config).parent
+        lazy_revisions.put_in(script, manifested.revisions, beside, functools.partial(_load_one, script))
     _read_revisions(script)
     return Project(config, script, manifested)
 

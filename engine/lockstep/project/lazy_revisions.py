@@ -1,4 +1,4 @@
-"""Unread: what a manifest says of the revisions in, Alembic's own map of them out; each file is loaded when it is run.
+"""Lazy revisions: Alembic has the history from a manifest, and each revision file is loaded when it is to be run.
 
 Of a thousand revisions a deploy runs one or two, and loading the others is most of what Alembic does then.
 """
@@ -6,6 +6,7 @@ Of a thousand revisions a deploy runs one or two, and loading the others is most
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,14 @@ from alembic.script.revision import RevisionMap
 from alembic.util import load_python_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from alembic.script import ScriptDirectory
 
 _TOLD = ("revision", "down_revision", "depends_on", "branch_labels", "__doc__")
 
 
-class Unread(ModuleType):
+class LazyRevision(ModuleType):
     """A revision file that stands for itself until one of its functions is asked for."""
 
     def __init__(self, path: Path, told: dict[str, Any], load: Callable[[Path], ModuleType]) -> None:
@@ -54,10 +55,11 @@ class Unread(ModuleType):
                 raise
 
 
-def written(script: ScriptDirectory) -> str:
-    """Return what the files say of their places in the history, as JSON, in the order in which Alembic reads them."""
-    found = sorted(script.walk_revisions(), key=lambda item: Path(item.path).name)
-    return json.dumps([[Path(item.path).name, *(_said(item.module, name) for name in _TOLD)] for item in found])
+def described(scripts: Iterable[Script], beside: Path) -> str:
+    """Return what files say of their places in the history, as JSON; their paths as seen from a directory."""
+    return json.dumps(
+        [[os.path.relpath(item.path, beside), *(_said(item.module, name) for name in _TOLD)] for item in scripts]
+    )
 
 
 def _said(module: ModuleType, name: str) -> str | list[str] | None:
@@ -65,16 +67,16 @@ def _said(module: ModuleType, name: str) -> str | list[str] | None:
     return value if value is None or isinstance(value, str) else list(value)
 
 
-def put_in(script: ScriptDirectory, told: str, load: Callable[[Path], ModuleType]) -> None:
+def put_in(script: ScriptDirectory, told: str, beside: Path, load: Callable[[Path], ModuleType]) -> None:
     """Let Alembic take the history from what is told, not from the files; `load` loads one of them."""
-    [place] = script._version_locations  # noqa: SLF001 - a manifest is only of a project with one
-    scripts = [_script(Path(place), load, *one) for one in json.loads(told)]
+    scripts = [_script(beside, load, *one) for one in json.loads(told)]
     script.revision_map = RevisionMap(lambda: scripts)
 
 
-def _script(place: Path, load: Callable[[Path], ModuleType], name: str, *values: Any) -> Script:
+def _script(beside: Path, load: Callable[[Path], ModuleType], name: str, *values: Any) -> Script:
     told = {word: tuple(value) if isinstance(value, list) else value for word, value in zip(_TOLD, values, strict=True)}
-    return Script(Unread(place / name, told, load), told["revision"], place / name)
+    path = (beside / name).resolve()
+    return Script(LazyRevision(path, told, load), told["revision"], path)
 
 
 def of_file(path: Path) -> ModuleType:

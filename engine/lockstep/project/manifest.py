@@ -1,196 +1,195 @@
-"""Manifest: the revision files in, what a run with nothing to do has to know of them out; or nothing, if in doubt.
+"""Manifest: what a run with nothing to do has to know of a project's revisions, without loading Alembic or one of them.
 
-Written beside the versions when an image is built and when a revision is written, so that neither Alembic nor any
-revision file has to be loaded to see that all of them are applied. It is believed only while names, sizes and times
-are those of the files, or their bytes are. Imports next to nothing: see `lockstep.upgrade.quick`.
+Any project has one. An image's build writes it beside the configuration; everywhere else the run that had to look
+itself leaves it in the user's cache, under a name made of the configuration's path. It is believed only while names,
+sizes and times of all files it was made from are as they were, or their bytes are; in doubt it is as if it were not
+there, and the files themselves are read.
 """
 
+from __future__ import annotations
+
+import contextlib
+import json
 import os
-import sys
+from binascii import crc32
+from typing import NamedTuple
 
-TYPE_CHECKING = False  # importing `typing` for it would cost as much as reading two thousand files' times
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from lockstep import __version__
 
-    from lockstep.project.environment import Project
-
-FORMAT = 4
-ST_SIZE, ST_MTIME = 6, 8  # places in os.stat_result, whole numbers; the `stat` module has the same names
-HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs milliseconds
-PATH = os.path.join(HERE, "versions.manifest")  # noqa: PTH118
-VERSIONS = "versions"
-BESIDE = ("alembic.ini", "env.py", "ledger.py", "models.py")
+FORMAT = f"manifest 5 of {__version__}"
+NAME = "versions.manifest"  # beside the configuration, in an image
+CACHE = "lockstep"  # the directory in the user's cache
+_ABSENT = "absent"
+_PASSING = {"_", "COLUMNS", "DATABASE_URL", "LINES", "OLDPWD", "PWD", "SHLVL"}
 
 
-class Manifest:
-    """What is known of the revisions without loading them; no dataclass, which would be the dearest import here."""
+class Manifest(NamedTuple):
+    """What the files lead to: heads, digests of all seals and of the models, contract and history as JSON."""
 
-    __slots__ = ("contract", "heads", "ledger", "models", "revisions", "seals")
-
-    def __init__(
-        self, heads: tuple[str, ...], seals: str, models: str, ledger: int, contract: str, revisions: str
-    ) -> None:
-        """Take heads, digests of all seals and of the models, the ledger's version, JSON of contract and revisions."""
-        self.heads, self.seals, self.models, self.ledger = heads, seals, models, ledger
-        self.contract, self.revisions = contract, revisions
-
-
-def read(path: str = PATH) -> Manifest | None:
-    """Return the manifest if it is of the files as they are now; None where there is none, or any doubt is left."""
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            head, listing, digests, contract, revisions = file.read().split("\n\n")
-        header = dict(line.split(" ", 1) for line in head.split("\n"))
-        top, written = os.path.dirname(path), int(header["written"])  # noqa: PTH120
-        if header["format"] != str(FORMAT) or not _is_of_these(top, written, listing, digests):
-            return None
-        heads = tuple(header["heads"].split("\t"))
-        return Manifest(heads, header["seals"], header["models"], int(header["ledger"]), contract, revisions)
-    except (OSError, ValueError, KeyError):
-        return None
+    heads: tuple[str, ...]
+    seals: str
+    models: str
+    ledger: int
+    contract: str
+    revisions: str
+    directory: str  # that of env.py, as seen from the configuration
+    hands_over: bool  # env.py is the engine's own
+    version_table: str | None  # where env.py has Alembic's; '' for one of the usual two, None where nobody can tell
 
 
-def head_of(written: int, heads: "Iterable[str]", seals: str, models: str, ledger: int) -> str:
-    """Return the first part of a manifest: lines, because to load `json` costs more than all else here."""
-    known = {"format": FORMAT, "written": written, "heads": "\t".join(heads), "seals": seals, "models": models,
-             "ledger": ledger}  # fmt: skip
-    return "\n".join(f"{word} {value}" for word, value in known.items())
+class Sources(NamedTuple):
+    """All that a manifest is made from, by paths as seen from the configuration."""
+
+    files: list[str]
+    places: list[tuple[str, bool]]  # each directory of revisions, and whether those below it count
+    working_directory: str | None  # where a path of the configuration is as seen from there
+    environment: int | None  # where env.py may decide by a variable: the digest of all of them
 
 
-def has_checkpoint() -> bool:
-    """Tell whether there is a checkpoint beside the versions; it is asked itself what revisions it is of."""
-    return os.path.exists(os.path.join(HERE, "checkpoint.sql"))  # noqa: PTH110, PTH118
+def read(config: str) -> Manifest | None:
+    """Return the manifest of a configuration if it is of the files as they are now; None where any doubt is left."""
+    for path in (baked(config), cached(config)):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found = _parsed(path)
+            # An image may be built at another place than it runs at; its manifest lies beside the configuration.
+            mine = found["config"] == config or (path == baked(config) and _name(found["config"]) == _name(config))
+            if mine and _is_of_these(config, found):
+                return Manifest(*(tuple(found["heads"]), *(found[name] for name in Manifest._fields[1:])))
+    return None
 
 
-def _is_of_these(top: str, written: int, listing: str, digests: str) -> bool:
+def sealed(config: str) -> dict[str, str]:
+    """Return the seals that are known by the digests of files: true of those files also where others changed since."""
+    for path in (baked(config), cached(config)):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return dict(_parsed(path)["sealed"])
+    return {}
+
+
+def baked(config: str) -> str:
+    """Return where an image holds the manifest of a configuration."""
+    return os.path.join(os.path.dirname(config), NAME)  # noqa: PTH118, PTH120 - pathlib costs milliseconds
+
+
+def cached(config: str) -> str:
+    """Return where the user's cache holds it; '' for a user who has no cache."""
+    home = os.environ.get("HOME")
+    top = os.environ.get("XDG_CACHE_HOME") or (os.path.join(home, ".cache") if home else "")  # noqa: PTH118
+    # The name only keeps projects apart: each says itself of which configuration it is.
+    name = f"{crc32(config.encode(errors='surrogateescape')):08x}-{len(config)}.manifest"
+    return os.path.join(top, CACHE, name) if os.path.isabs(top) else ""  # noqa: PTH117, PTH118
+
+
+def text(config: str, sources: Sources, known: Manifest, *, written: int, sealed_files: dict[str, str]) -> str:
+    """Return a manifest as it is kept: a first line that tells damage, and JSON."""
+    lines, _ = listed(config, sources)
+    body = json.dumps({
+        "config": config, "written": written, **sources._asdict(), **known._asdict(), "sealed": sealed_files,
+        "listed": lines, "digests": [_digest(at(config, line.split("\t")[0])) for line in lines],
+    })  # fmt: skip
+    return f"{FORMAT} {crc32(body.encode()):08x}\n{body}"
+
+
+def _parsed(path: str) -> dict[str, object]:
+    """Return what a file holds; raise OSError or ValueError where it is none of ours, or damaged."""
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        head, _, body = file.read().partition("\n")
+    if head != f"{FORMAT} {crc32(body.encode()):08x}":
+        raise ValueError(path)
+    return dict(json.loads(body))
+
+
+def _is_of_these(config: str, found: dict[str, object]) -> bool:
     """Compare names, sizes and times; where only a time differs, or could not have differed, the bytes as well."""
-    now, newest = _listed(top)
+    sources = Sources(*(found[name] for name in Sources._fields))
+    if sources.working_directory not in (None, os.getcwd()):  # noqa: PTH109
+        return False
+    if sources.environment not in (None, environment()):
+        return False
+    now, newest = listed(config, sources)
+    written, was = int(found["written"]), found["listed"]
     # A file changed in the very second the manifest was written would show no other time.
-    if newest < written and "\n".join(now) == listing:
+    if newest < written and now == was:
         return True
-    was, known = listing.split("\n"), digests.split("\n")
-    if len(was) != len(now) or len(known) != len(now):
-        return False
-    return all(_is_the_same(top, written, *lines) for lines in zip(was, now, known, strict=True))
+    lines = zip(was, now, found["digests"], strict=True)
+    return all(_is_the_same(config, written, *line) for line in lines)
 
 
-def _is_the_same(top: str, written: int, was: str, now: str, digest: str) -> bool:
+def _is_the_same(config: str, written: int, was: str, now: str, digest: str) -> bool:
     name, size, changed = now.split("\t")
-    name_was, size_was, changed_was = was.split("\t")
-    if (size, name) != (size_was, name_was):
+    if [name, size] != was.split("\t")[:2]:
         return False
-    return (changed == changed_was and int(changed) < written) or _digest(os.path.join(top, name)) == digest  # noqa: PTH118
+    return (now == was and int(changed) < written) or _digest(at(config, name)) == digest
 
 
-def _listed(top: str) -> tuple[list[str], int]:
+def listed(config: str, sources: Sources) -> tuple[list[str], int]:
     """Return 'name, size, time' of each file a run depends on, and the newest time.
 
     In whole seconds: an image's layers keep no more. Thousands of files: every call in the loop counts.
     """
     lines, newest = [], 0
-    for name in BESIDE:
-        found = os.stat(os.path.join(top, name))  # noqa: PTH116, PTH118
-        lines.append(f"{name}\t{found[ST_SIZE]}\t{found[ST_MTIME]}")
-        newest = max(newest, found[ST_MTIME])
-    with os.scandir(os.path.join(top, VERSIONS)) as entries:  # noqa: PTH118
-        for entry in entries:
-            name = entry.name
-            if name != "__pycache__":  # whatever else there is may be a revision
-                found = entry.stat()
-                changed = found[ST_MTIME]
-                lines.append(f"{VERSIONS}/{name}\t{found[ST_SIZE]}\t{changed}")
-                newest = max(newest, changed)
-    lines.sort()
+    for name in sources.files:
+        try:
+            found = os.stat(at(config, name))  # noqa: PTH116
+        except FileNotFoundError:
+            lines.append(f"{name}\t{_ABSENT}\t0")
+            continue
+        lines.append(f"{name}\t{found.st_size}\t{int(found.st_mtime)}")
+        newest = max(newest, int(found.st_mtime))
+    for place, with_those_below in sources.places:
+        newest = max(newest, _list(config, place, lines, deep=with_those_below))
     return lines, newest
+
+
+def _list(config: str, place: str, lines: list[str], *, deep: bool) -> int:
+    """Add the lines of a directory of revisions; whatever is in it may be one. Return the newest time."""
+    newest = 0
+    below: list[str] = []
+    mine: list[str] = []
+    with os.scandir(at(config, place)) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if deep and entry.name != "__pycache__" and not entry.is_symlink():
+                    below.append(entry.name)
+                continue
+            found = entry.stat()
+            changed = int(found.st_mtime)
+            mine.append(f"{place}/{entry.name}\t{found.st_size}\t{changed}")
+            newest = max(newest, changed)
+    lines += sorted(mine)
+    return max([newest, *(_list(config, f"{place}/{name}", lines, deep=True) for name in sorted(below))])
+
+
+def environment() -> int:
+    """Return a digest of all variables that are not ours, nor a shell's own."""
+    theirs = sorted(
+        item for item in os.environ.items() if item[0] not in _PASSING and not item[0].startswith("MIGRATOR_")
+    )
+    return crc32(repr(theirs).encode(errors="surrogateescape"))
+
+
+def _name(config: object) -> str:
+    return os.path.basename(str(config))  # noqa: PTH119
+
+
+def at(config: str, name: str) -> str:
+    """Return a path that is given as seen from the configuration."""
+    return os.path.join(os.path.dirname(config), name)  # noqa: PTH118, PTH120
 
 
 def _digest(path: str) -> str:
     import hashlib  # noqa: PLC0415 - only where there is doubt
 
-    with open(path, "rb") as file:  # noqa: PTH123
-        return hashlib.sha256(file.read()).hexdigest()
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return hashlib.sha256(file.read()).hexdigest()
+    except FileNotFoundError:
+        return _ABSENT
 
 
 def digest_of(seals: dict[str, str]) -> str:
     """Return one digest over the seals of revisions, whatever their order."""
     import hashlib  # noqa: PLC0415
 
-    text = "\n".join(f"{revision} {seal}" for revision, seal in sorted(seals.items()))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write(project: "Project", path: str = PATH) -> bool:
-    """Write the manifest of a project that is laid out like this one; False for any other."""
-    import time  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
-
-    from lockstep import ledger  # noqa: PLC0415
-    from lockstep.project import lazy_revisions, release, seal  # noqa: PLC0415
-
-    top = os.path.dirname(path)  # noqa: PTH120
-    written = int(time.time())
-    models = release.of_project(project)
-    if models is None or not _is_laid_out_so(project, top):
-        return False
-    listing, _ = _listed(top)
-    digests = [_digest(os.path.join(top, line.split("\t")[0])) for line in listing]  # noqa: PTH118
-    script = type(project.script).from_config(project.config)  # loaded after they were listed, not before
-    of_files = {Path(item.path): seal.of_file(Path(item.path)) for item in script.walk_revisions()}
-    seals = {item.revision: of_files[Path(item.path)] for item in script.walk_revisions()}
-    if path == PATH:
-        seal.keep(of_files)
-    head = head_of(written, sorted(script.get_heads()), digest_of(seals), models, len(ledger.UPGRADES))
-    partial = f"{path}.{os.getpid()}.partial"  # two may write at once
-    parts = (head, "\n".join(listing), "\n".join(digests), _contract(project), lazy_revisions.written(script))
-    with open(partial, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write("\n\n".join(parts))
-    os.replace(partial, path)  # noqa: PTH105
-    return True
-
-
-def _contract(project: "Project") -> str:
-    """Return what the models need of the schema, as JSON; nothing where they cannot be loaded, which a run will say."""
-    from lockstep import contract  # noqa: PLC0415
-    from lockstep.errors import MigratorError  # noqa: PLC0415
-
-    try:
-        return contract.derive(contract.load_models(str(project.models))).to_json()
-    except MigratorError:
-        return ""
-
-
-def refresh(project: "Project", path: str = PATH) -> None:
-    """Write it again where there is one that is not of these files any more; a plain checkout gets none by itself."""
-    if os.path.exists(path) and read(path) is None:  # noqa: PTH110
-        try:
-            write(project, path)
-        except OSError:  # an image is read-only; without a manifest a run is slower, and as right
-            return
-
-
-def _is_laid_out_so(project: "Project", top: str) -> bool:
-    """Tell whether the project's revisions, configuration and models are exactly the files that are listed."""
-    script, config = project.script, project.config
-    return (
-        [os.path.realpath(place) for place in script._version_locations] == [os.path.realpath(f"{top}/{VERSIONS}")]  # noqa: SLF001
-        and not script.recursive_version_locations
-        and not script.sourceless
-        and os.path.realpath(config.config_file_name) == os.path.realpath(f"{top}/alembic.ini")
-        and os.path.realpath(str(project.models)) == os.path.realpath(f"{top}/models.py")
-        and all("\n" not in name and "\t" not in name for name in os.listdir(f"{top}/{VERSIONS}"))  # noqa: PTH208
-        and all("\n" not in head and "\t" not in head for head in script.get_heads())
-    )
-
-
-def main() -> int:
-    """Write the manifest of the project's own revisions: what the image's build does."""
-    from lockstep import settings  # noqa: PLC0415
-    from lockstep.project import environment  # noqa: PLC0415
-
-    made = write(environment.load(settings.load({})))
-    print(f"{'wrote' if made else 'no manifest: other version locations than'} {PATH if made else VERSIONS}")  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    lines = "\n".join(f"{revision} {seal}" for revision, seal in sorted(seals.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -10,16 +10,19 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import os
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lockstep.errors import StepFailed
 
-KNOWN = Path(__file__).with_name("versions.seals")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
 _KIND = "ast1:"
 _SEAL = re.compile(f"{_KIND}[0-9a-f]{{64}}")
 _IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_params", "returns", "annotation", "type_ignores"}
+_known: dict[str, str] = {}
 _TYPING_MODULES = {"typing", "collections.abc", "__future__", "typing_extensions"}
 
 
@@ -37,7 +40,7 @@ def _of_file(path: Path, _changed_ns: int, _size: int) -> str:
 
 def of_source(source: bytes, name: str = "revision") -> str:
     """Return 'ast1:' and a digest of the normalised syntax tree."""
-    if known := _known().get(hashlib.sha256(source).hexdigest()):
+    if known := _known.get(digest_of(source)):
         return known
     try:
         written = _written(ast.parse(source))
@@ -47,22 +50,17 @@ def of_source(source: bytes, name: str = "revision") -> str:
     return _KIND + hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def keep(seals: dict[Path, str]) -> None:
-    """Write the seals of these files, by the digests of their bytes, for later runs: a syntax tree takes a while."""
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} {seal}" for path, seal in seals.items()]
-    partial = KNOWN.with_suffix(f".{os.getpid()}.partial")  # two may write at once
-    partial.write_text("\n".join(lines), encoding="ascii")
-    partial.replace(KNOWN)
+def digest_of(source: bytes) -> str:
+    """Return what `know` knows the seal of a file by."""
+    return hashlib.sha256(source).hexdigest()
 
 
-@functools.cache
-def _known() -> dict[str, str]:
-    """Return the seals that were kept, by digest; none of another way to make them, and none from a damaged file."""
-    try:
-        lines = [line.split(" ") for line in KNOWN.read_text(encoding="ascii").splitlines()]
-    except (OSError, ValueError):
-        return {}
-    return {line[0]: line[1] for line in lines if len(line) == 2 and _SEAL.fullmatch(line[1])}  # noqa: PLR2004 - a pair
+def know(seals: Mapping[str, str]) -> None:
+    """Take the seals of files by the digests of their bytes, as a manifest has them: a syntax tree takes a while.
+
+    None of another way to make them.
+    """
+    _known.update({digest: one for digest, one in seals.items() if _SEAL.fullmatch(one)})
 
 
 def _written(node: object) -> str:

@@ -2,13 +2,14 @@
 
 Python's own default for SIGTERM ends the process without a last word, and the first process of a container ignores it.
 So a signal is noted from the first moment on, and whoever can act on it looks: an exception raised while modules are
-being imported would be lost in some of them. This module is part of the quick way: it imports what `signal` is made of,
-without the `enum` around it.
+being imported would be lost in some of them.
 """
 
-import _signal
+from __future__ import annotations
 
-TYPE_CHECKING = False
+import signal
+from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -25,19 +26,19 @@ class _Process:
 
 def ending() -> tuple[int, ...]:
     """Return the signals that end a run; SIGHUP is none where whoever started it had it ignored, as `nohup` does."""
-    is_ignored = _signal.getsignal(_signal.SIGHUP) == _signal.SIG_IGN
-    return (_signal.SIGINT, _signal.SIGTERM, *(() if is_ignored else (_signal.SIGHUP,)))
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *(() if is_ignored else (signal.SIGHUP,)))
 
 
-def handle(handler: "Handler") -> dict[int, object]:
+def handle(handler: Handler) -> dict[int, object]:
     """Give the signals that end a run a handler (in the main thread); return those they had."""
-    return {number: _signal.signal(number, handler) for number in ending()}
+    return {number: signal.signal(number, handler) for number in ending()}
 
 
 def ignore() -> None:
     """Have the signals that end a run do nothing any more."""
     for number in ending():
-        _signal.signal(number, _signal.SIG_IGN)
+        signal.signal(number, signal.SIG_IGN)
 
 
 def asked() -> int | None:
@@ -71,4 +72,4 @@ def begin() -> None:
 def number_of(stopped: KeyboardInterrupt) -> int:
     """Return the signal that a KeyboardInterrupt came of: SIGINT where Python, or a file of the user's, raised it."""
     given = stopped.args[0] if stopped.args else None
-    return given if isinstance(given, int) else int(_signal.SIGINT)
+    return given if isinstance(given, int) else int(signal.SIGINT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,6 @@ def _unanswered(error: Exception) -> Exception:
 
 def _cut() -> None:
     """End all connections for good, so that whoever waits for one is told that it is lost."""
-    import socket  # noqa: PLC0415 - a load of a checkpoint would pay for it
-
     for reference in tuple(_ours):
         connection = reference()
         with contextlib.suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as its:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lockstep.errors import Refused
-from lockstep.postgres import connect, lock
-from lockstep.postgres.control import Control
+from lockstep.postgres import lock
 from lockstep.postgres.statements import quoted
 
 if TYPE_CHECKING:
     from lockstep.ledger.run_context import Means
+    from lockstep.postgres.control import Control
 
 # The control connection has set its own path, so what it began with is asked for.
 _PATH = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'"
@@ -46,6 +46,12 @@ def is_settled(control: Control, schema: str) -> bool:
     return str(control.row(_PATH)[0]).split(",")[0].strip() == schema
 
 
+def ensure(means: Means) -> None:
+    """Have the app's schema be where the settings say, before any connection is made that works there."""
+    if means.settings.app_schema and not is_settled(means.control, means.settings.app_schema):
+        settle(means)
+
+
 def settle(means: Means) -> None:
     """Make the schema, and put it first on this role's path; connections made from now on are there."""
     control, schema = means.control, means.settings.app_schema
@@ -56,15 +62,13 @@ def settle(means: Means) -> None:
         role = control.row("SELECT current_user")[0]
         for (statement,) in control.rows(_ROLE_LACKS, {"role": role, "path": path}):
             control.rows(statement)
-    fresh = Control(connect.open_connection(control.where, connect.CONNECT_TIMEOUT_S), control.where)
-    try:
-        if not is_settled(fresh, schema):
-            raise Refused(
-                f"MIGRATOR_APP_SCHEMA names {schema}, and {control.where.shown} has another search path",
-                "take search_path out of the URL's options",
-            )
-    finally:
-        fresh.close()
+    control.renew()  # for what a session begins with
+    control.bound(means.settings)
+    if not is_settled(control, schema):
+        raise Refused(
+            f"MIGRATOR_APP_SCHEMA names {schema}, and {control.where.shown} has another search path",
+            "take search_path out of the URL's options",
+        )
     means.tell(f"settled    the app's tables in schema {schema}")
 
 

@@ -1,10 +1,10 @@
-"""Job: what one run does on the connection that env.py configured: plan -> apply -> verify -> record."""
+"""Job: the stages of a run on the connection that env.py configured; `line` knows their order."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lockstep import contract, ledger
@@ -12,22 +12,23 @@ from lockstep.errors import Refused
 from lockstep.ledger import Applied, fingerprint, releases
 from lockstep.postgres import session
 from lockstep.project import environment, manifest, plan, release
+from lockstep.project.checkpoint_file import NONE
 from lockstep.report import counted, step_line
 from lockstep.upgrade import backfill_steps, dry_run, exposure, grants, load_within_run, verify
 from lockstep.upgrade.apply import Applier
 from lockstep.upgrade.guard import Deferred, Guard, record_deferral
+from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from alembic.script import ScriptDirectory
-
     from lockstep.ledger.run_context import Means
     from lockstep.project.environment import Project
     from lockstep.project.plan import Plan, Step
     from lockstep.upgrade.outcome import Outcome
 
-    Choose = Callable[[ScriptDirectory, tuple[str, ...]], list[Any]]
+
+_NAMED = """
+SELECT format('%%I.%%I', relnamespace::regnamespace::text, relname) FROM pg_catalog.pg_class
+ WHERE oid = to_regclass(%(name)s)"""
 
 
 @dataclass
@@ -40,39 +41,52 @@ class Job:
     arguments: dict[str, Any]
     verb: str
     outcome: Outcome
+    request: Request = field(default_factory=Request)
+    serves: bool = False  # seen by this run, and not in the ledger yet
 
-    def apply(
-        self,
-        choose: Choose,
-        *,
-        accept_edited: str | None = None,
-        deferred_only: bool = False,
-        from_checkpoint: bool = False,
-    ) -> None:
-        """Plan from where the database is and apply each step, up to the first that has to be deferred."""
-        outcome, script = self.outcome, self.project.script
+    def plan(self, request: Request) -> None:
+        """Plan from where the database is; refuse what was edited."""
+        self.request, outcome, script = request, self.outcome, self.project.script
         dry_run.drop_left_behind(self.means)
         heads = current_heads(self.context)
         outcome.heads_before = outcome.heads_after = heads
-        made = plan.make(script, heads, lambda: choose(script, heads))
+        made = plan.make(script, heads, lambda: self._chosen(heads))
         if made.ahead:
             outcome.ahead = made.ahead
             return
-        self._keep_seals(made, accept_edited)
+        self._keep_seals(made, request.accept_edited)
         outcome.pending = list(made.steps)
-        if deferred_only:
+        if request.deferred_only:
             held_back = ledger.deferred(self.means.control)
             # Only from the first on: what is held back must not overtake what was never tried.
             outcome.pending = list(itertools.takewhile(lambda step: step.revision in held_back, made.steps))
-        if outcome.pending:
-            if self.verb == "upgrade" and not deferred_only:
-                self.needed  # noqa: B018 - models that cannot be loaded are refused before anything runs
-            session.require_same_database(self.context.connection, self.means.control)
-            guard, backfills = self._guard(), backfill_steps.Backfills(self.means, self.project)
-            checks = [guard.check, backfills.record, *exposure.watch(self.means.control, self.means.settings)]
-            if from_checkpoint and not heads and not deferred_only:
-                self._load(checks)
-            self._apply_steps(guard, backfills, checks)
+
+    def _chosen(self, heads: tuple[str, ...]) -> list[Any]:
+        request, script = self.request, self.project.script
+        if request.choose:
+            return request.choose(heads)
+        steps = plan.downgrade_steps if request.verb == "downgrade" else plan.upgrade_steps
+        return steps(script, heads, request.target)
+
+    def apply(self) -> None:
+        """Apply each step, up to the first that has to be deferred."""
+        outcome, request = self.outcome, self.request
+        if not outcome.pending:
+            return
+        if self.verb == "upgrade" and not request.deferred_only:
+            self.needed  # noqa: B018 - models that cannot be loaded are refused before anything runs
+        session.require_same_database(self.context.connection, self.means.control)
+        guard, backfills = self._guard(), backfill_steps.Backfills(self.means, self.project)
+        checks = [guard.check, backfills.record, *exposure.watch(self.means.control, self.means.settings)]
+        if self._may_load and not outcome.heads_before:
+            self._load(checks)
+        self._apply_steps(guard, backfills, checks)
+
+    @property
+    def _may_load(self) -> bool:
+        """Tell whether it is a run of ours, up from nothing, that may take a checkpoint; Alembic's knows none."""
+        wanted = self.verb == "upgrade" and self.means.settings.checkpoint != NONE
+        return wanted and not self.request.deferred_only and self.request.choose is None
 
     def _load(self, checks: load_within_run.Checks) -> None:
         """Take from a checkpoint, in one transaction, what an empty database can have from it."""
@@ -169,32 +183,58 @@ class Job:
             self.means.tell(f"adopted    {told}")
         self.outcome.adopted = len(missing)
 
-    def finish(self, *, deferred_only: bool = False) -> None:
-        """Grant, verify and record: does the schema serve this release? Raise Refused if it does not."""
-        digest = release.of_project(self.project)
-        control = self.means.control
+    def keep_rights(self) -> None:
+        """Grant what the app's role lacks; refuse a table that everybody can read."""
         if self.outcome.ahead:
-            verify.ahead(control, self.outcome.ahead, digest)
-            releases.expect(control, digest, self.means.settings.commit)
             return
         grants.keep(self.means)
         if self.verb == "upgrade":
-            exposure.require_none(control, self.means.settings)
-        releases.tidy(control)
-        if self.means.settings.is_own_project:  # the only one that has a manifest to compare with
-            seals = plan.seals(self.project.script, self.outcome.heads_after)
-            fingerprint.note(control, self.means.settings, self.outcome.heads_after, manifest.digest_of(seals))
-        at_head = set(self.outcome.heads_after) == set(self.project.script.get_heads())
-        if self.verb != "upgrade" or deferred_only or not (at_head or self.outcome.deferred):
-            return  # an upgrade to an earlier target says nothing of this release
-        ledger.forget_deferred(control, but=[step.revision for step in self.outcome.pending])
-        backfill_steps.Backfills(self.means, self.project).require_finished()
-        if digest is None or releases.expect(control, digest, self.means.settings.commit):
+            exposure.require_none(self.means.control, self.means.settings)
+
+    def verify(self) -> None:
+        """Raise Refused if the schema does not serve this release, as far as this run is to bring it there."""
+        digest, control = release.of_project(self.project), self.means.control
+        if self.outcome.ahead:
+            verify.ahead(control, self.outcome.ahead, digest)
+            releases.expect(control, digest, self.means.settings.commit)
+        if not self._is_judged:
             return
+        backfill_steps.Backfills(self.means, self.project).require_finished()
+        if digest and not releases.expect(control, digest, self.means.settings.commit):
+            verify.serves(self.context.connection, self.needed, self._app_role(), self.outcome.deferred)
+            self.serves = True
+
+    def record(self) -> None:
+        """Write down which release the schema serves, and how the database is left."""
+        control, settings, outcome = self.means.control, self.means.settings, self.outcome
+        if outcome.ahead:
+            return
+        if self.serves:
+            digest = release.of_project(self.project)
+            releases.record(self.context.connection, digest, settings.commit, self.needed)
+            self.context.connection.commit()
+        releases.tidy(control)
+        if self._is_judged:
+            ledger.forget_deferred(control, but=[step.revision for step in outcome.pending])
+        seals = plan.seals(self.project.script, outcome.heads_after)
+        fingerprint.note(control, settings, outcome.heads_after, manifest.digest_of(seals))
+        if not self.project.manifested:
+            outcome.version_table = self._version_table()
+
+    @property
+    def _is_judged(self) -> bool:
+        """Tell whether the run says something of this release: an upgrade to an earlier target does not."""
+        at_head = set(self.outcome.heads_after) == set(self.project.script.get_heads())
+        wanted = self.verb == "upgrade" and not self.request.deferred_only and not self.outcome.ahead
+        return wanted and (at_head or self.outcome.deferred is not None)
+
+    def _version_table(self) -> str | None:
+        """Return Alembic's version table as SQL names it from anywhere."""
         connection = self.context.connection
-        verify.serves(connection, self.needed, self._app_role(), self.outcome.deferred)
-        releases.record(connection, digest, self.means.settings.commit, self.needed)
-        connection.commit()
+        name = self.context.dialect.identifier_preparer.format_table(self.context._version)  # noqa: SLF001 - Alembic's own
+        found = connection.exec_driver_sql(_NAMED, {"name": name}).scalar()
+        connection.rollback()
+        return found
 
     @functools.cached_property
     def needed(self) -> contract.Contract:

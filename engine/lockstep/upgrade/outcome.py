@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 class Outcome:
     """What a run did so far; kept up to date, so that an error can say what was applied and what was not."""
 
-    def __init__(self) -> None:
-        """Begin with nothing done."""
-        self.heads_before: tuple[str, ...] = ()
-        self.heads_after: tuple[str, ...] = ()
+    def __init__(self, heads: tuple[str, ...] = ()) -> None:
+        """Begin with nothing done, on a database that is at these heads."""
+        self.heads_before = self.heads_after = heads
         self.applied: list[Applied] = []
         self.pending: list[Step] = []
         self.adopted = 0
         self.loaded: tuple[str, ...] = ()  # revisions that the checkpoint stood for
         self.ahead: tuple[str, ...] = ()
+        self.version_table: str | None = None  # Alembic's, where the run had to find it
         self.deferred: Deferred | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from lockstep.errors import EXIT_DONE, Busy, Refused, Unreachable
 from lockstep.settings import duration_ms
 from lockstep.stop import interrupt
 from lockstep.stop.deadline import Deadline
-from lockstep.upgrade import run
+from lockstep.upgrade import holding
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,7 +34,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Work on what is unfinished, show it, or change what workers do."""
     if arguments.action == "run":
         return _run(settings, report, arguments)
-    with run.connected(settings, report) as means:
+    with holding.connected(settings, report) as means:
         chosen = _chosen(means, arguments.name)
         if arguments.action != "status":
             _move(means, chosen, arguments.action, report)
@@ -49,7 +49,7 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
     deadline, has_begun = Deadline.after(settings.deadline_ms), False
     while True:
         try:
-            with run.connected(settings, report, deadline=deadline) as means:
+            with holding.connected(settings, report, deadline=deadline) as means:
                 has_begun = True
                 for item in _chosen(means, arguments.name):
                     _work(means, item, limits, target_ms)

@@ -9,7 +9,7 @@ from lockstep.develop import drift, models_copy, replay
 from lockstep.errors import EXIT_DONE, Refused
 from lockstep.postgres.address import address
 from lockstep.project import environment, plan
-from lockstep.upgrade import exposure, grants, run
+from lockstep.upgrade import exposure, grants, holding
 from lockstep.verbs import checkpoint
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
 
 def _database(settings: Settings, project: Project, report: Report) -> list[str]:
     """Refuse edited revisions; return every right the app's role has beyond the rows of its tables."""
-    from lockstep.verbs.plan import look  # noqa: PLC0415
+    from lockstep.verbs.plan import read  # noqa: PLC0415
 
-    with run.connected(settings, report) as means:
-        made = look(means, project, "heads")
+    with holding.connected(settings, report) as means:
+        made = read(means, project, "heads")
         if ledger.version(means.control) and not made.ahead:
             plan.check_seals(plan.applied_revisions(project.script, made.heads), ledger.entries(means.control), None)
         report.line("checked    the seals of what is applied")

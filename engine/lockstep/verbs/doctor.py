@@ -11,7 +11,7 @@ from lockstep import ledger
 from lockstep import settings as given
 from lockstep.errors import EXIT_DONE
 from lockstep.postgres import connect, pooler, tls
-from lockstep.upgrade import exposure, run
+from lockstep.upgrade import exposure, holding
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -38,7 +38,7 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     findings = _process()
     for name, text in findings:
         report.line(f"{name:<10} {text}")
-    with run.connected(settings, report) as means:
+    with holding.connected(settings, report) as means:
         seen = _database(means.control, settings)
     for name, text in seen:
         report.line(f"{name:<10} {text}")

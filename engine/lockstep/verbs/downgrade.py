@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from lockstep import ledger
 from lockstep.errors import EXIT_DONE, Refused
-from lockstep.project import environment, plan
-from lockstep.upgrade import run, standing
+from lockstep.project import environment, manifest
+from lockstep.upgrade import holding, line
+from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,17 +22,11 @@ _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datnam
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Revert down to a target, under the same lock, limits and ledger as an upgrade."""
-    project = environment.load(settings, standing.known(settings))
-    with run.connected(settings, report) as means:
+    project = environment.load(settings, manifest.read(settings.config))
+    with holding.connected(settings, report) as means:
         if not arguments.yes:
             _refuse_under_a_live_app(means)
-        outcome = run.migrate(
-            means,
-            project,
-            "downgrade",
-            lambda script, heads: plan.downgrade_steps(script, heads, arguments.revision),
-            report=report,
-        )
+        outcome = line.migrate(means, project, Request("downgrade", arguments.revision), report)
     if outcome.ahead:
         raise Refused(
             f"the database is at {', '.join(outcome.ahead)}, which has no file here",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lockstep import ledger
 from lockstep.errors import EXIT_DONE
 from lockstep.ledger import history
-from lockstep.upgrade import run
+from lockstep.upgrade import holding
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,7 +21,7 @@ _WORDS = {"up": "applied", "down": "reverted", "adopt": "adopted", "stamp": "sta
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the ledger's steps, the newest first."""
-    with run.connected(settings, report) as means:
+    with holding.connected(settings, report) as means:
         limit = min(max(1, arguments.limit), MOST)
         steps = history.steps(means.control, limit) if ledger.version(means.control) else []
     report.data["steps"] = steps

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from lockstep import ledger
 from lockstep.errors import EXIT_DONE
 from lockstep.postgres import connect
-from lockstep.project import plan, release
-from lockstep.upgrade import holding, standing, verify
+from lockstep.project import manifest, plan, release
+from lockstep.upgrade import holding, look, verify
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the pending revisions in order, each with its SQL."""
-    known = standing.known(settings) if arguments.revision == "head" else None
+    known = manifest.read(settings.config) if arguments.revision == "head" else None
     project = None if known else load(settings)
     with holding.connected(settings, report) as means:
-        made = standing.at_head(means.control, known)
-        if made is not None:
-            return _tell(report, made, None, {})
+        if known and look.is_at_head(means.control, known):
+            return _tell(report, plan.Plan(known.heads, ()), None, {})
         project = project or load(settings)
-        made = look(means, project, arguments.revision)
+        made = read(means, project, arguments.revision)
         digest = release.of_project(project)
         if made.ahead:
             verify.ahead(means.control, made.ahead, digest)
@@ -70,7 +69,7 @@ def load(settings: Settings) -> Project:
     """Return the project, for which Alembic and every revision file are loaded."""
     from lockstep.project import environment  # noqa: PLC0415 - with nothing pending, neither is needed
 
-    return environment.load(settings, standing.known(settings))
+    return environment.load(settings, manifest.read(settings.config))
 
 
 def held_back(made: Plan, waiting: dict[str, tuple[str, Any]]) -> list[dict[str, Any]]:
@@ -87,7 +86,7 @@ def why_deferred(step: Step, waiting: dict[str, tuple[str, Any]]) -> str:
     return f"   deferred since {since:%Y-%m-%d %H:%M:%S}: {reason}"
 
 
-def look(means: Means, project: Project, target: str) -> Plan:
+def read(means: Means, project: Project, target: str) -> Plan:
     """Return the plan towards a target, read without the lock."""
     from lockstep.project import environment  # noqa: PLC0415
     from lockstep.upgrade.job import current_heads  # noqa: PLC0415

@@ -15,10 +15,12 @@ from lockstep.develop.sandbox import throwaway
 from lockstep.errors import EXIT_DONE, Refused, Usage
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
-from lockstep.project import environment, manifest, plan
+from lockstep.project import environment, manifest_writer, plan
 from lockstep.report import Report, counted
 from lockstep.stop import interrupt
-from lockstep.upgrade import run
+from lockstep.upgrade import holding
+from lockstep.upgrade.line import migrate
+from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -69,15 +71,8 @@ def _written(project: Project, settings: Settings, message: str, url: str, *, au
     environment.point(project, url)
     own = settings._replace(database_url=url, app_role="", app_password="", checkpoint="none")
     quiet = Report(quiet=True)
-    with run.connected(own, quiet) as means:
-        run.migrate(
-            means,
-            project,
-            "upgrade",
-            lambda script, heads: plan.upgrade_steps(script, heads, "head"),
-            report=quiet,
-            replay=True,
-        )
+    with holding.connected(own, quiet) as means:
+        migrate(means, project, Request(replay=True), quiet)
     interrupt.heed()
     engine = connect.migrating_engine(address(url), own)
     project.config.attributes[environment.CONNECT] = engine.connect
@@ -108,7 +103,7 @@ def _show(report: Report, project: Project, paths: list[Path]) -> None:
     from lockstep.develop import autogenerate  # noqa: PLC0415
 
     if paths:
-        manifest.write(project)
+        manifest_writer.leave(project)
     review = autogenerate.review(project.config) if paths else ()
     report.data |= {"files": [str(path) for path in paths], "review": list(review)}
     for path in paths:

@@ -9,9 +9,9 @@ from lockstep import ledger
 from lockstep.backfill import progress, store
 from lockstep.errors import EXIT_DONE
 from lockstep.ledger import history, releases
-from lockstep.project import release
-from lockstep.upgrade import holding, standing
-from lockstep.verbs.plan import held_back, load, look, why_deferred
+from lockstep.project import manifest, plan, release
+from lockstep.upgrade import holding, look
+from lockstep.verbs.plan import held_back, load, read, why_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -48,7 +48,7 @@ class _Seen:
 
 def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     """Show the state of the database as the ledger and the revision files have it."""
-    known = standing.known(settings)
+    known = manifest.read(settings.config)
     project = None if known else load(settings)
     with holding.connected(settings, report) as means:
         seen = _look(means, known, project)
@@ -60,10 +60,11 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
 
 
 def _look(means: Means, known: Manifest | None, project: Project | None) -> _Seen:
-    made = standing.at_head(means.control, known)
-    if made is None:
+    if known and look.is_at_head(means.control, known):
+        made = plan.Plan(known.heads, ())
+    else:
         project = project or load(means.settings)
-        made = look(means, project, "heads")
+        made = read(means, project, "heads")
     has_ledger = ledger.version(means.control) > 0
     digest = release.of_project(project) if project else known and known.models
     return _Seen(

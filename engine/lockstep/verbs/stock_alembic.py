@@ -1,4 +1,4 @@
-"""Road: the stock `alembic` command on the project's own env.py, led through the same lock, limits and ledger."""
+"""Stock Alembic: the `alembic` command on an env.py that hands over to the engine: its run enters `line` at the plan."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from lockstep.postgres import connect
 from lockstep.postgres.address import address
 from lockstep.project import environment
 from lockstep.report import Report
-from lockstep.upgrade import run
+from lockstep.upgrade import app_schema, holding, line, run_lock
 from lockstep.upgrade.job import Job, current_heads
 from lockstep.upgrade.outcome import Outcome, explain
+from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,8 +92,9 @@ def _stock(context: Any) -> None:
     own = settings.load()
     if not own.database_url:
         own = own._replace(database_url=context.config.get_main_option("sqlalchemy.url") or "")
-    if _command(context) == "upgrade":
-        run.settle(own, Report())
+    if _command(context) == "upgrade" and own.app_schema:
+        with holding.connected(own, Report()) as means:
+            app_schema.ensure(means)
     engine = connect.migrating_engine(address(own.database_url), own)
     with engine.connect() as connection:
         context.configure(connection=connection, **options(context, connection))
@@ -105,7 +107,7 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
     ask = migration._migrations_fn  # noqa: SLF001 - what the command at hand gave to Alembic
     heads = migration.get_current_heads()
     if getattr(ask, "__qualname__", "").startswith("ensure_version."):
-        with run.connected(own, Report()) as means, run.locked(means, "ensure_version", "alembic", Outcome()):
+        with holding.connected(own, Report()) as means, run_lock.locked(means, "ensure_version", "alembic", Outcome()):
             ask(heads, migration)  # the schema of the version table is the ledger's, which is there now
             migration.connection.commit()
         return
@@ -115,21 +117,20 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
         return
     migration.connection.rollback()
     script = ScriptDirectory.from_config(config)
-    with run.connected(own, Report()) as means:
+    with holding.connected(own, Report()) as means:
         outcome = Outcome()
         if moves:
             project = environment.Project(config, script)
             verb = "upgrade" if steps[0].is_upgrade else "downgrade"
-            with run.locked(means, verb, "alembic", outcome) as locked:
+            with run_lock.locked(means, verb, "alembic", outcome) as locked:
                 job = Job(locked, project, migration, arguments, verb, outcome)
                 try:
-                    job.apply(lambda _script, now: list(ask(now, migration)))
-                    job.finish()
+                    line.stages(job, Request(verb, choose=lambda now: list(ask(now, migration))))
                 except MigratorError as error:
                     explain(error, outcome)
                     raise
         else:
-            with run.locked(means, "stamp", "alembic", outcome):
+            with run_lock.locked(means, "stamp", "alembic", outcome):
                 migration._migrations_fn = lambda *_: steps  # noqa: SLF001
                 migration.run_migrations(**arguments)
                 migration.connection.commit()

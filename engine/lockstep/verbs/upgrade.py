@@ -7,16 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from lockstep import settings as given
-from lockstep.develop import drift
 from lockstep.errors import EXIT_DONE, Refused, Usage
-from lockstep.project import environment, manifest, plan
-from lockstep.upgrade import run, standing
+from lockstep.upgrade import line
+from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from lockstep.ledger.run_context import Means
-    from lockstep.project.environment import Project
     from lockstep.report import Report
     from lockstep.settings import Settings
     from lockstep.upgrade.outcome import Outcome
@@ -26,24 +23,10 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Apply what is pending up to a target, and record that the schema serves this release."""
     _expect(arguments.expect_commit)
     settings = settings._replace(run_id=_run_id(arguments.run_id))
-    project = environment.load(settings, standing.known(settings))
-    target = arguments.revision
-
-    run.settle(settings, report)
-    with run.connected(settings, report) as means:
-        outcome = run.migrate(
-            means,
-            project,
-            "upgrade",
-            lambda script, heads: plan.upgrade_steps(script, heads, target),
-            report=report,
-            accept_edited=arguments.accept_edited,
-            deferred_only=arguments.deferred_only,
-        )
-        if arguments.check_drift:
-            _check_drift(means, project, outcome, report)
-    if settings.is_own_project:
-        manifest.refresh(project)
+    request = Request("upgrade", arguments.revision, arguments.accept_edited, arguments.deferred_only)
+    outcome = line.upgrade(settings, report, request)
+    if arguments.check_drift:
+        _check_drift(settings, outcome, report)
     word = "deferred" if outcome.deferred else "done" if outcome.applied or outcome.loaded else "nothing"
     return report.finish(EXIT_DONE, word, _last_word(outcome))
 
@@ -64,12 +47,20 @@ def _run_id(name: str | None) -> str:
     return name or ""
 
 
-def _check_drift(means: Means, project: Project, outcome: Outcome, report: Report) -> None:
+def _check_drift(settings: Settings, outcome: Outcome, report: Report) -> None:
     """Compare the database with the models, where it is at their head; raise Refused over a difference."""
+    from lockstep.develop import drift  # noqa: PLC0415 - for a nightly job
+    from lockstep.project import environment, manifest  # noqa: PLC0415 - for a nightly job
+    from lockstep.stop import interrupt  # noqa: PLC0415 - for a nightly job
+    from lockstep.upgrade import holding  # noqa: PLC0415 - for a nightly job
+
+    interrupt.heed()
+    project = environment.load(settings, manifest.read(settings.config))
     if project.models is None or set(outcome.heads_after) != set(project.script.get_heads()):
         report.line("drift      not looked for: the database is not at the head of these files")
         return
-    found = report.data["drift"] = drift.find(means.control.where, means.settings, project)
+    with holding.connected(settings, report) as means:
+        found = report.data["drift"] = drift.find(means.control.where, settings, project)
     for difference in found:
         report.line(f"drift      {difference}")
     if found:

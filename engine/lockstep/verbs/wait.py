@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lockstep.errors import EXIT_DONE
-from lockstep.upgrade import run
+from lockstep.upgrade import holding
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     """Return as soon as the database answers and can be migrated."""
-    with run.connected(settings, report) as means:
+    with holding.connected(settings, report) as means:
         number = means.control.server_version
         shown = means.control.where.shown
     report.data |= {"database": shown, "server_version": number}

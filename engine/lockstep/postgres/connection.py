@@ -1,0 +1,31 @@
+"""Connection: one connection of the driver, opened within a time, that the watchdog can cut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg2
+import psycopg2.extensions
+
+from lockstep.stop import watchdog
+
+if TYPE_CHECKING:
+    from lockstep.postgres.address import Address
+
+CONNECT_TIMEOUT_S = 5
+# Within a minute a network that swallows packets is told; what was sent and never received no keepalive looks after.
+NETWORK = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+
+
+def open_connection(where: Address, timeout_s: float) -> psycopg2.extensions.connection:
+    """Open one connection, or raise psycopg2.OperationalError."""
+    # Without gssencmode=disable libpq spends a round trip on asking for an encryption nobody here has.
+    extra = {} if "gssencmode" in where.dsn else {"gssencmode": "disable"}
+    connection = psycopg2.connect(
+        where.dsn,
+        connect_timeout=max(2, int(min(timeout_s, CONNECT_TIMEOUT_S))),  # libpq rounds 1 up to 2 anyway
+        **NETWORK,
+        **extra,
+    )
+    watchdog.note(connection)
+    return connection
