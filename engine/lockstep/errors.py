@@ -25,14 +25,14 @@ AGAIN_AFTER_A_CHANGE = "run it again after that change"
 
 
 # What somebody else's code puts into its error may be the database's URL.
-_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]*@|(password\s*=\s*)('[^']*'|[^\s&]+)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_PASSWORD = r"(\w://[^\s:/@]*:)[^\s/]*@|(password\s*=\s*)('[^']*'|[^\s&]+)"  # noqa: S105 - what one looks like
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f]"
 
 
 def masked(text: str) -> str:
     """Return a text with the passwords of URLs and connection strings taken out, fit for a terminal and a ledger."""
-    text = _CONTROL.sub("?", text).encode("utf-8", "backslashreplace").decode()
-    return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    text = re.sub(_CONTROL, "?", text).encode("utf-8", "backslashreplace").decode()
+    return re.sub(_PASSWORD, lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
 
 class MigratorError(Exception):

@@ -9,11 +9,13 @@ import contextlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING
 
 from lockstep.stop import signals
 
 if TYPE_CHECKING:
+    from io import TextIOBase
+
     from lockstep.errors import MigratorError
 
 FORMAT = 1
@@ -25,8 +27,8 @@ class Report:
     def __init__(self, *, as_json: bool = False, verb: str = "", quiet: bool = False) -> None:
         """Begin one; what it holds for machines is put into `data` as it becomes known."""
         self.as_json, self.verb, self.quiet = as_json, verb, quiet
-        self.data: dict[str, Any] = {}
-        self.out: TextIO = sys.stdout  # kept: what a revision prints is sent elsewhere
+        self.data: dict[str, object] = {}
+        self.out = sys.stdout  # kept: what a revision prints is sent elsewhere
 
     def line(self, text: str = "") -> None:
         """Write one line for people, at once."""
@@ -71,7 +73,7 @@ def step_line(word: str, label: str, duration_ms: int, waited_ms: int, note: str
     return f"{word:<10} {label:<36} {duration_ms:>6} ms   waited {waited_ms} ms{note}"
 
 
-def _write(stream: Any, text: str) -> None:
+def _write(stream: TextIOBase, text: str) -> None:
     """Write a line; a reader that went away (`| head`) does not fail the run."""
     with contextlib.suppress(BrokenPipeError, ValueError, OSError):
         print(text, file=stream, flush=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections import namedtuple
+from typing import TYPE_CHECKING
 
 from lockstep.errors import Usage
 
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 OWN_CONFIG = os.path.join(os.path.dirname(os.path.realpath(__file__)), "alembic.ini")  # noqa: PTH118, PTH120
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?")
-_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_DURATION = r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?"
+_PLAIN_NAME = r"[a-z_][a-z0-9_]{0,62}"
 _NOT_OURS = ("migrator", "information_schema")
 _MAX_MS = 2_147_483_647  # PostgreSQL keeps its timeouts in a signed 32-bit number of milliseconds.
 
 
 def duration_ms(text: str, name: str) -> int:
     """Parse '50ms', '20min', '90' (seconds) into milliseconds; raise Usage naming the setting."""
-    match = _DURATION.fullmatch(text.strip())
+    match = re.fullmatch(_DURATION, text.strip())
     if not match:
         raise Usage(f"{name}: {text!r} is not a duration", "write it like 50ms, 30s, 20min or 2h")
     milliseconds = int(float(match[1]) * _UNITS_MS[match[2] or "s"])
@@ -33,13 +34,13 @@ def duration_ms(text: str, name: str) -> int:
     return milliseconds
 
 
-class Option(NamedTuple):
-    """One setting: its field, flag, variable, default as a person would write it, and what it means."""
+class Option(namedtuple("Option", ("name", "default", "help", "kind"), defaults=("text",))):
+    """One setting: its field, flag, variable, default as a person would write it, and what it means.
 
-    name: str
-    default: str
-    help: str
-    kind: str = "text"  # text | duration | switch
+    Its kind: text, duration or switch.
+    """
+
+    __slots__ = ()
 
     @property
     def flag(self) -> str:
@@ -81,32 +82,37 @@ OPTIONS = (
 _SECRET = ("database_url", "app_password")
 
 
-class Settings(NamedTuple):
+_FIELDS = {
+    "database_url": "",
+    "url_source": "MIGRATOR_DATABASE_URL",
+    "app_password": "",
+    "config": OWN_CONFIG,
+    "wait_ms": 60_000,
+    "deadline_ms": 1_200_000,
+    "lock_wait_ms": 120_000,
+    "lock_timeout_ms": 50,
+    "statement_timeout_ms": 300_000,
+    "idle_timeout_ms": 60_000,
+    "terminate_blockers_after_ms": 0,
+    "app_role": "app",
+    "app_schema": "",
+    "retention_ms": 900_000,
+    "no_unknown_release": False,
+    "strict": False,
+    "ignore_live_releases": "",
+    "exposed_schemas": "public",
+    "tls_ca": "",
+    "require_tls": False,
+    "checkpoint": "",
+    "commit": "unknown",
+    "run_id": "",  # the name the caller gave this run; `upgrade` sets it
+}
+
+
+class Settings(namedtuple("Settings", _FIELDS, defaults=_FIELDS.values())):
     """What one run goes by. Secrets are kept out of repr."""
 
-    database_url: str = ""
-    url_source: str = "MIGRATOR_DATABASE_URL"
-    app_password: str = ""
-    config: str = OWN_CONFIG
-    wait_ms: int = 60_000
-    deadline_ms: int = 1_200_000
-    lock_wait_ms: int = 120_000
-    lock_timeout_ms: int = 50
-    statement_timeout_ms: int = 300_000
-    idle_timeout_ms: int = 60_000
-    terminate_blockers_after_ms: int = 0
-    app_role: str = "app"
-    app_schema: str = ""
-    retention_ms: int = 900_000
-    no_unknown_release: bool = False
-    strict: bool = False
-    ignore_live_releases: str = ""
-    exposed_schemas: str = "public"
-    tls_ca: str = ""
-    require_tls: bool = False
-    checkpoint: str = ""
-    commit: str = "unknown"
-    run_id: str = ""  # the name the caller gave this run; `upgrade` sets it
+    __slots__ = ()
 
     def __repr__(self) -> str:
         """Show no secret."""
@@ -189,7 +195,7 @@ def _check(settings: Settings) -> None:
     if settings.lock_timeout_ms < 1:
         raise Usage("--lock-timeout is 0: a try would wait for ever", "give at least 1ms")
     schema = settings.app_schema
-    if schema and not (_PLAIN_NAME.fullmatch(schema) and not schema.startswith("pg_") and schema not in _NOT_OURS):
+    if schema and not (re.fullmatch(_PLAIN_NAME, schema) and not schema.startswith("pg_") and schema not in _NOT_OURS):
         raise Usage(
             f"MIGRATOR_APP_SCHEMA: {schema[:63]!r} is not a schema for the app's tables",
             "use a name of lower-case letters, digits and _, and neither migrator nor one of PostgreSQL's own",

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lockstep.postgres.control import Control
-    from lockstep.settings import Settings
-    from lockstep.stop.deadline import Deadline
-    from lockstep.stop.interrupt import Interrupt
+from collections import namedtuple
 
 
-class Means(NamedTuple):
-    """The control connection, the bounds of the run, whom to tell, and the run's row in the ledger."""
+class Means(namedtuple("Means", ("control", "settings", "deadline", "interrupt", "tell", "run"), defaults=(0,))):
+    """The control connection, the bounds of the run, whom to tell, and the run's row in the ledger (0: none yet)."""
 
-    control: Control
-    settings: Settings
-    deadline: Deadline
-    interrupt: Interrupt
-    tell: Callable[[str], None]
-    run: int = 0
+    __slots__ = ()

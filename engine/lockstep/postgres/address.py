@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections import namedtuple
 
 import psycopg2
 import psycopg2.extensions
@@ -12,15 +12,13 @@ from lockstep.errors import Usage
 
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://")  # the app's driver may be another one: it is the same database
 _PORTS = range(1, 65536)
+_LONGEST_LABEL = 63
 
 
-class Address(NamedTuple):
+class Address(namedtuple("Address", ("dsn", "shown", "host", "port"))):
     """Where a URL points, without its secrets."""
 
-    dsn: str
-    shown: str
-    host: str
-    port: int
+    __slots__ = ()
 
     def __repr__(self) -> str:
         """Show no secret."""
@@ -56,7 +54,8 @@ def _parts(dsn: str, variable: str) -> dict[str, str]:
         parts: dict[str, str] = psycopg2.extensions.parse_dsn(dsn)
         ports = [int(port) for port in parts.get("port", "5432").split(",") if port]
         for host in parts.get("host", "").split(","):
-            host.startswith(("/", "@")) or host.encode("idna")  # what asking for its address would fail on
+            if not host.isascii() or max(map(len, host.split("."))) > _LONGEST_LABEL or ".." in host:
+                host.startswith(("/", "@")) or host.encode("idna")  # what asking for its address would fail on
     except UnicodeError:
         raise Usage(f"{variable} holds a host name that cannot be", "check what stands behind the @") from None
     except (psycopg2.Error, ValueError) as error:

@@ -6,7 +6,7 @@ The limits are set after connecting, by SET: a pooler may refuse startup options
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 import psycopg2.errors
@@ -146,7 +146,7 @@ def migrating_connection(where: Address, settings: Settings) -> psycopg2.extensi
     return raw
 
 
-def migrating_engine(where: Address, settings: Settings) -> Any:
+def migrating_engine(where: Address, settings: Settings) -> object:
     """Return a SQLAlchemy engine whose connections carry the limits and end with their use."""
     import sqlalchemy as sa  # noqa: PLC0415 - a run with nothing to do never needs it
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 import psycopg2.errors
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FIRST, _LAST = (end.replace(tzinfo=UTC) for end in (datetime.min, datetime.max))  # noqa: DTZ901 - replaced
 
 
-def _time(text: str | None, cursor: Any) -> Any:
+def _time(text: str | None, cursor: psycopg2.extensions.cursor) -> datetime:
     """Return a time; the first or last that Python knows for one it does not: reports and ledger may hold anything."""
     try:
         return psycopg2.extensions.PYDATETIMETZ(text, cursor)  # type: ignore[operator]
@@ -71,7 +71,7 @@ class Control:
         """Asked of the server: through a pooler, libpq knows only the pooler's own number."""
         return int(self.row("SELECT pg_backend_pid()")[0])
 
-    def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, parameters: Sequence | dict | None = None) -> list[tuple]:
         """Run one statement and return its rows; raise Unreachable when the connection is gone."""
         with self.mutex:
             try:
@@ -83,7 +83,7 @@ class Control:
                     raise lost(self.where) from error
                 raise
 
-    def row(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> tuple[Any, ...]:
+    def row(self, sql: str, parameters: Sequence | dict | None = None) -> tuple:
         """Run one statement and return its only row."""
         return self.rows(sql, parameters)[0]
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 import psycopg2.extensions
@@ -21,29 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lockstep.postgres.address import Address
-    from lockstep.postgres.control import Control
 
 TRANSACTION_PORT = 6543
 SESSION_PORT = 5432
 ROUNDS = 3
 PATIENCE_S = 5.0
-_DIRECT = re.compile(r"db\.([a-z0-9]+)\.supabase\.(co|com|red)", re.IGNORECASE)
-_SHARED = re.compile(r".*\.pooler\.supabase\.(co|com)", re.IGNORECASE)
+_SUPABASE = (".supabase.co", ".supabase.com", ".supabase.red")
+_DIRECT = r"(?i)db\.([a-z0-9]+)\.supabase\.(co|com|red)"
+_SHARED = r"(?i).*\.pooler\.supabase\.(co|com)"
 
 
 def look_at(where: Address) -> None:
     """Raise Usage for a URL of Supabase's that cannot serve a migrator, with the one that can."""
+    if not where.host.lower().endswith(_SUPABASE):
+        return
     parts = psycopg2.extensions.parse_dsn(where.dsn)
     user, name = parts.get("user", ""), parts.get("dbname", "postgres")
-    direct = _DIRECT.fullmatch(where.host)
-    if where.port == TRANSACTION_PORT and (direct or _SHARED.fullmatch(where.host)):
+    direct = re.fullmatch(_DIRECT, where.host)
+    if where.port == TRANSACTION_PORT and (direct or re.fullmatch(_SHARED, where.host)):
         host, role = (where.host, user) if not direct else ("<pooler host>", f"{user.split('.')[0]}.{direct[1]}")
         raise Usage(
             f"port {TRANSACTION_PORT} of {where.host} is a pooler in transaction mode: no lock, no limit holds there",
             f"use the session pooler: postgresql://{role}:…@{host}:{SESSION_PORT}/{name}"
             + (" (its host is under Connect in the dashboard)" if direct else ""),
         )
-    if _SHARED.fullmatch(where.host) and "." not in user and "reference" not in parts.get("options", ""):
+    if re.fullmatch(_SHARED, where.host) and "." not in user and "reference" not in parts.get("options", ""):
         raise Usage(
             f"the user {user or '(none)'} names no project, and the pooler finds the database by it",
             f"write it with the project's reference: {user or 'postgres'}.<ref>",
@@ -57,7 +59,7 @@ def look_at(where: Address) -> None:
 
 def advice(where: Address) -> str:
     """Return what to do about a host that does not answer because it has IPv6 alone; '' where that is not it."""
-    direct = _DIRECT.fullmatch(where.host)
+    direct = re.fullmatch(_DIRECT, where.host)
     if direct:
         user = psycopg2.extensions.parse_dsn(where.dsn).get("user", "postgres")
         return (
@@ -73,7 +75,9 @@ def advice(where: Address) -> str:
     return ""
 
 
-def verdict(control: Control, open_another: Callable[[], psycopg2.extensions.connection]) -> str:
+def verdict(
+    control: lockstep.postgres.connect.Control, open_another: Callable[[], psycopg2.extensions.connection]
+) -> str:
     """Return 'direct', or 'pooler, session mode' where one keeps sessions; raise Refused for one that does not."""
     # The process id that the handshake gave is a pooler's own invention unless there is none.
     if control.raw.get_backend_pid() == control.pid == _pid(control.rows):
@@ -82,7 +86,9 @@ def verdict(control: Control, open_another: Callable[[], psycopg2.extensions.con
     return "pooler, session mode"
 
 
-def _test(control: Control, open_another: Callable[[], psycopg2.extensions.connection]) -> None:
+def _test(
+    control: lockstep.postgres.connect.Control, open_another: Callable[[], psycopg2.extensions.connection]
+) -> None:
     """Take a session lock and look for it from a second session, a few times; raise Refused where it does not hold."""
     import secrets  # noqa: PLC0415 - only behind a pooler: it costs milliseconds
 
@@ -90,7 +96,7 @@ def _test(control: Control, open_another: Callable[[], psycopg2.extensions.conne
     with contextlib.closing(_bounded(open_another)) as other:
         other.autocommit = True
 
-        def rows(sql: str) -> list[Any]:
+        def rows(sql: str) -> list:
             return _bounded(lambda: _run(other, sql), lambda: _cut(other))
 
         for _ in range(ROUNDS):
@@ -108,11 +114,11 @@ def _test(control: Control, open_another: Callable[[], psycopg2.extensions.conne
                 )
 
 
-def _pid(rows: Callable[[str], list[Any]]) -> int:
+def _pid(rows: Callable[[str], list]) -> int:
     return int(rows("SELECT pg_backend_pid()")[0][0])
 
 
-def _run(raw: psycopg2.extensions.connection, sql: str) -> list[Any]:
+def _run(raw: psycopg2.extensions.connection, sql: str) -> list:
     with raw.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchall()
@@ -126,9 +132,9 @@ def _cut(raw: psycopg2.extensions.connection) -> None:
         copy.shutdown(socket.SHUT_RDWR)
 
 
-def _bounded(ask: Callable[[], Any], cut: Callable[[], None] = lambda: None) -> Any:
+def _bounded(ask: Callable[[], object], cut: Callable[[], None] = lambda: None) -> list:
     """Ask for something, for a while: a pooler with no session left lets its client wait, with no timeout."""
-    answers: list[Any] = []
+    answers: list = []
 
     def work() -> None:
         with contextlib.suppress(psycopg2.Error):

@@ -11,8 +11,6 @@ import psycopg2.extensions
 from lockstep.errors import Refused, Usage
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv6Address
-
     from lockstep.postgres.address import Address
     from lockstep.settings import Settings
 
@@ -62,7 +60,7 @@ def _is_local_name(host: str) -> bool:
     return host.startswith(("/", "@")) or host in ("", "local socket", "localhost", "127.0.0.1", "::1")
 
 
-def _peer(raw: psycopg2.extensions.connection) -> IPv4Address | IPv6Address | None:
+def _peer(raw: psycopg2.extensions.connection) -> object:  # of ipaddress, which costs a millisecond
     """Return the address at the other end; None for this machine's own."""
     copy = socket.socket(fileno=os.dup(raw.fileno()))
     try:
@@ -71,6 +69,6 @@ def _peer(raw: psycopg2.extensions.connection) -> IPv4Address | IPv6Address | No
         copy.close()
     if not isinstance(name, tuple) or _is_local_name(name[0]):
         return None
-    import ipaddress  # noqa: PLC0415 - a millisecond
+    import ipaddress  # noqa: PLC0415
 
     return ipaddress.ip_address(name[0].partition("%")[0])

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 from binascii import crc32
-from typing import NamedTuple
+from collections import namedtuple
 
 from lockstep import __version__
 
@@ -23,27 +23,33 @@ _ABSENT = "absent"
 _PASSING = {"_", "COLUMNS", "DATABASE_URL", "LINES", "OLDPWD", "PWD", "SHLVL"}
 
 
-class Manifest(NamedTuple):
-    """What the files lead to: heads, digests of all seals and of the models, contract and history as JSON."""
+_KNOWN = (
+    "heads", "seals",  # and a digest of the seals of all revisions
+    "models",  # a digest of the models; '' where there are none
+    "ledger",  # the version of the ledger that was known then
+    "contract", "revisions",  # JSON: what the models need, and the history
+    "directory",  # that of env.py, as seen from the configuration
+    "hands_over",  # whether env.py is the engine's own
+    "version_table",  # where env.py has Alembic's; '' for one of the usual two, None where nobody can tell
+)  # fmt: skip
+_SOURCES = (
+    "files",
+    "places",  # each directory of revisions, and whether those below it count
+    "working_directory",  # where a path of the configuration is as seen from there; else None
+    "environment",  # where env.py may decide by a variable: the digest of all of them; else None
+)
 
-    heads: tuple[str, ...]
-    seals: str
-    models: str
-    ledger: int
-    contract: str
-    revisions: str
-    directory: str  # that of env.py, as seen from the configuration
-    hands_over: bool  # env.py is the engine's own
-    version_table: str | None  # where env.py has Alembic's; '' for one of the usual two, None where nobody can tell
+
+class Manifest(namedtuple("Manifest", _KNOWN)):
+    """What a project's files lead to."""
+
+    __slots__ = ()
 
 
-class Sources(NamedTuple):
+class Sources(namedtuple("Sources", _SOURCES)):
     """All that a manifest is made from, by paths as seen from the configuration."""
 
-    files: list[str]
-    places: list[tuple[str, bool]]  # each directory of revisions, and whether those below it count
-    working_directory: str | None  # where a path of the configuration is as seen from there
-    environment: int | None  # where env.py may decide by a variable: the digest of all of them
+    __slots__ = ()
 
 
 def read(config: str) -> Manifest | None:

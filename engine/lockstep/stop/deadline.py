@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections import namedtuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Deadline(NamedTuple):
+class Deadline(namedtuple("Deadline", ("at", "now"), defaults=(time.monotonic,))):
     """A point in time on the monotonic clock; `now` is an argument so that tests take no time."""
 
-    at: float
-    now: Callable[[], float] = time.monotonic
+    __slots__ = ()
 
     @classmethod
     def after(cls, milliseconds: int, now: Callable[[], float] = time.monotonic) -> Deadline:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from lockstep.errors import AGAIN_AS_IT_IS, Interrupted
 from lockstep.stop import signals
@@ -92,7 +92,7 @@ class Interrupt:
             self._over.wait(CANCEL_EVERY_S)
 
 
-def leave(code: int, words: str) -> NoReturn:
+def leave(code: int, words: str) -> None:
     """End the process by force, with these words if whoever reads them takes them.
 
     They are said on a thread of its own: what the run waits for may be a pipe that is full.

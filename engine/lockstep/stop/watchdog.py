@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lockstep.errors import Busy, MigratorError, Unreachable
 from lockstep.stop import interrupt
@@ -27,10 +27,10 @@ PATIENCE_S = 30.0  # longer than what comes after the deadline takes: what is op
 CUTS, AGAIN_S = 2, 5.0  # what is left to do after a cut is to say so
 _CURE = "bound what a revision's own Python waits for, or give the run more time with --deadline"
 # No WeakSet: its callbacks are Python, and an exception that a signal raises in one is lost. A run has a few dozen.
-_ours: list[weakref.ref[Any]] = []
+_ours: list[weakref.ref] = []
 
 
-def note(connection: Any) -> None:
+def note(connection: object) -> None:
     """Remember a driver's connection as one of this process's, for as long as somebody uses it."""
     with contextlib.suppress(TypeError):  # another driver's may not be one that can be remembered
         _ours.append(weakref.ref(connection))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lockstep.errors import MigratorError
@@ -25,7 +25,7 @@ class Outcome:
         self.version_table: str | None = None  # Alembic's, where the run had to find it
         self.deferred: Deferred | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict:
         """Return the outcome as the JSON documents show it."""
         return {
             "heads_before": list(self.heads_before), "heads_after": list(self.heads_after),
@@ -38,7 +38,7 @@ class Outcome:
         }  # fmt: skip
 
 
-def _objection(item: Objection) -> dict[str, Any]:
+def _objection(item: Objection) -> dict:
     release = item.release
     return {
         "release": release.digest, "commit": release.commit, "instances": release.instances, "since": release.since,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import namedtuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+_FIELDS = {
+    "verb": "upgrade",
+    "target": "head",
+    "accept_edited": None,  # the revision whose new seal is taken
+    "deferred_only": False,
+    "replay": False,  # on a throw-away database
+    "choose": None,  # asks a command of Alembic's own for the steps from given heads, where one is under way
+}
 
 
-class Request(NamedTuple):
-    """The verb and how far; `choose(heads)` asks a command of Alembic's own for the steps, where one is under way."""
+class Request(namedtuple("Request", _FIELDS, defaults=_FIELDS.values())):
+    """The verb, how far, and how."""
 
-    verb: str = "upgrade"
-    target: str = "head"
-    accept_edited: str | None = None
-    deferred_only: bool = False
-    replay: bool = False  # on a throw-away database: it ends with the last step, the models may be ahead of it
-    choose: Callable[[tuple[str, ...]], list[Any]] | None = None
+    __slots__ = ()
 
     @property
     def is_plain(self) -> bool:

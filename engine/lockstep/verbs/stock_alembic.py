@@ -1,4 +1,4 @@
-"""Stock Alembic: the `alembic` command on an env.py that hands over to the engine: its run enters `line` at the plan."""
+"""Stock Alembic: the `alembic` command on an env.py that hands over to the engine; a run enters `line` at the plan."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from lockstep.upgrade import line
 from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from types import SimpleNamespace
 
     from lockstep.report import Report
     from lockstep.settings import Settings
     from lockstep.upgrade.outcome import Outcome
 
 
-def main(settings: Settings, report: Report, arguments: Namespace) -> int:
+def main(settings: Settings, report: Report, arguments: SimpleNamespace) -> int:
     """Apply what is pending up to a target, and record that the schema serves this release."""
     _expect(arguments.expect_commit)
     settings = settings._replace(run_id=_run_id(arguments.run_id))
