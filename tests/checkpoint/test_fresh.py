@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from lockstep.project import checkpoint_file
-from migrator import fresh
+from lockstep.upgrade import fresh
 from tests.migrator.rig import PATIENT, until
 from tests.migrator.test_quick import DONE, HEAD, Copy
 from tests.migrator.test_signals import STRUCK
@@ -21,7 +21,7 @@ from tests.torture import state
 
 LOADED = "loaded     checkpoint of 8 revisions"
 SEEN = (
-    "import sys, json; from migrator import quick; code = quick.main(sys.argv[1:]); "
+    "import sys, json; from lockstep.upgrade import quick; code = quick.main(sys.argv[1:]); "
     "print(json.dumps(sorted({'sqlalchemy', 'alembic', 'lockstep.cli'} & set(sys.modules))), file=sys.stderr); "
     "sys.exit(code)"
 )
@@ -71,9 +71,7 @@ def test_it_is_loaded_without_alembic_or_sqlalchemy(copy, execute):
 
 
 def test_little_is_imported_before_the_load(copy):
-    names = (
-        "import sys; from migrator import quick, driver; driver.core(); driver.complete(); from migrator import fresh; "
-    )
+    names = "import sys; from lockstep.upgrade import quick; from lockstep.postgres import driver; driver.core(); driver.complete(); from lockstep.upgrade import fresh; "
     done = copy.python("-c", names + "print(sorted(sys.modules))")
     loaded = set(eval(done.stdout))  # noqa: S307 - a list of names, printed just now
     assert {name for name in loaded if name.startswith("migrator.")} == {f"migrator.{name}" for name in FIRST}
@@ -203,8 +201,9 @@ def test_killed_in_the_middle_nothing_happened(copy, halted, execute):
 
 CUT_OFF = """
 import os, signal, sys
-from migrator import connect, quick
-at, seen, rows = int(sys.argv[1]), 0, connect.Control.rows
+from lockstep.postgres.control import Control
+from lockstep.postgres import connect; from lockstep.upgrade import quick
+at, seen, rows = int(sys.argv[1]), 0, Control.rows
 def counted(*words):
     global seen
     there = rows(*words)
@@ -212,7 +211,7 @@ def counted(*words):
     if seen == at:
         os.kill(os.getpid(), signal.SIGKILL)
     return there
-connect.Control.rows = counted
+Control.rows = counted
 sys.exit(quick.main(["upgrade"]))
 """
 LEDGER_MADE, AT_HEAD, LOAD_DONE, VERIFIED, ALL = 11, 14, 15, 22, 26

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
-from migrator import state as stated
+from lockstep.ledger import fingerprint as stated
 from tests.conftest import ROOT
 from tests.migrator.rig import until
 from tests.migrator.test_quick import DONE, HEAD, Copy

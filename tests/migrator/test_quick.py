@@ -18,8 +18,9 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
+from lockstep.ledger import fingerprint as state
 from lockstep.project import manifest
-from migrator import quick, state
+from lockstep.upgrade import quick
 from tests.app.rig import Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +90,7 @@ class Copy:
     def upgrade(self, *words, **variables):
         """Upgrade; tell whether the quick way was enough, and what came of it."""
         code = (
-            "import sys; from migrator import quick; code = quick.main(sys.argv[1:]); "
+            "import sys; from lockstep.upgrade import quick; code = quick.main(sys.argv[1:]); "
             "print('lockstep.cli' not in sys.modules, file=sys.stderr); sys.exit(code)"
         )
         done = self.python("-c", code, "upgrade", *words, **variables)
@@ -143,7 +144,7 @@ def test_says_and_records_what_the_whole_way_does(copy, execute):
 
 
 def test_imports_nothing_but_the_driver(copy):
-    names = "import sys; a = set(sys.modules); from migrator import quick; "
+    names = "import sys; a = set(sys.modules); from lockstep.upgrade import quick; "
     names += "quick.main(['upgrade']); print(sorted(set(sys.modules) - a), file=sys.stderr)"
     done = copy.python("-c", names)
     assert done.returncode == 0
@@ -373,7 +374,7 @@ def test_a_signal_while_it_waits_for_a_server_that_does_not_answer(copy):
 
 SILENCED = """
 import sys
-from migrator import quick
+from lockstep.upgrade import quick
 quick._LOOKS = int(sys.argv.pop(1))
 def silenced(connection, whole=quick._wait):
     print("asked", flush=True)
@@ -422,7 +423,7 @@ def test_a_schema_for_the_apps_tables_is_quick_once_it_is_first_on_the_path(copy
 @pytest.mark.parametrize("verb", ["status", "plan"])
 def test_what_only_asks_loads_neither_alembic_nor_sqlalchemy_at_head(copy, verb):
     code = (
-        "import sys; from migrator import quick; code = quick.main(sys.argv[1:]); "
+        "import sys; from lockstep.upgrade import quick; code = quick.main(sys.argv[1:]); "
         "print(sorted({'alembic', 'sqlalchemy'} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
     )
     said = copy.python("-c", code, verb)

@@ -14,12 +14,12 @@ from sqlalchemy import make_url
 from tests.migrator.test_quick import DONE, HEAD, copy, execute, prepared  # noqa: F401 - its fixtures
 
 QUICK = (
-    "import os, sys; from migrator import quick; code = quick.answer(['upgrade']); "
+    "import os, sys; from lockstep.upgrade import quick; code = quick.answer(['upgrade']); "
     "print(code, 'psycopg2' in sys.modules, os.environ.get('PGPASSWORD'), file=sys.stderr)"
 )
 REST = """
 import sys
-from migrator import driver
+from lockstep.postgres import driver
 core = driver.core()
 assert not {"psycopg2", "ssl", "re", "json"} & set(sys.modules)
 driver.complete()

@@ -12,7 +12,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from lockstep.errors import Refused
-from migrator import unread
+from lockstep.project import lazy_revisions as unread
 from tests.migrator.test_quick import DONE, HEAD, copy, execute, prepared  # noqa: F401 - its fixtures
 
 FILES = {
@@ -28,7 +28,7 @@ def hear(event, arguments):
     if event == "exec" and "/migrator/versions/" in arguments[0].co_filename:
         print("loaded:", arguments[0].co_filename)
 sys.addaudithook(hear)
-from migrator import quick
+from lockstep.upgrade import quick
 sys.exit(quick.main(["upgrade"]))
 """
 # Says that it is being loaded, and is not done with it before whoever started the process is.

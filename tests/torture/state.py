@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from migrator import state as notes
+from lockstep.ledger import fingerprint as notes
 from tests.torture.server import rows
 
 _OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"

@@ -10,7 +10,6 @@ import psycopg2.extensions
 from lockstep.stop import watchdog
 
 if TYPE_CHECKING:
-
     from lockstep.postgres.address import Address
 
 CONNECT_TIMEOUT_S = 5
