@@ -48,6 +48,7 @@ class MigratorError(Exception):
         self.message = masked(message)
         self.cure = masked(cure)
         self.details = tuple(map(masked, details))
+        self.kept: tuple[str, ...] = ()  # statements of the revision that stay, where it has left its transaction
 
     def __str__(self) -> str:
         """Return message and cure in one line, as the stock Alembic command prints it."""

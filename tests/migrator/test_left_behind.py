@@ -16,7 +16,7 @@ from lockstep.ledger.run_context import Means
 from lockstep.postgres import connect
 from lockstep.stop import deadline as clock
 from lockstep.stop.interrupt import Interrupt
-from lockstep.upgrade import dry_run
+from migrator import dry_run
 from tests.migrator.rig import Client, until
 
 COPIES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"

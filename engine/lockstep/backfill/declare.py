@@ -127,7 +127,7 @@ def _backfill(operations: Operations, operation: BackfillOp) -> None:
         return
     connection = operations.get_bind()
     if connection.exec_driver_sql("SELECT to_regclass('migrator.backfill') IS NULL").scalar():
-        # A copy of the schema to try revisions on, or Alembic without the migrator: no ledger, nobody to do it later.
+        # A throw-away database, or Alembic without the migrator: no ledger, nobody to do it later.
         operations.execute(sa.text(unbound(operation.statement(context.dialect))))
         return
     _record(connection, operation)

@@ -214,6 +214,13 @@ def mark_started(
     return int(row)
 
 
+def forget_started(control: Control, step: int) -> None:
+    """Take back that a revision is under way, where nothing of it is done."""
+    control.rows(
+        "DELETE FROM migrator.step WHERE id = %s AND state = 'started' AND digests = '{}' AND NOT uncertain", (step,)
+    )
+
+
 def mark_cursor(connection: Connection, step: int, digests: list[str]) -> None:
     """Write, in the transaction that is about to be committed, which statements it holds."""
     prepared.rows(

@@ -26,12 +26,6 @@ RIGHTS = """
    (SELECT sum(hashint8extended(oid::bigint, hash_array_extended(defaclacl, 0))) FROM pg_catalog.pg_default_acl),
    (SELECT sum(hashint8extended(roleid::bigint, member::bigint)) FROM pg_catalog.pg_auth_members)), 0))"""
 
-# A copy of the schema for a dry run is a database of its own, named for the one that it is a copy of.
-COPY = "migrator_copy_"
-COPIES = f"""SELECT c.datname FROM pg_catalog.pg_database d
-  JOIN pg_catalog.pg_database c ON starts_with(c.datname, '{COPY}' || d.oid || '_')
- WHERE d.datname = current_database()"""  # noqa: S608 - our own text
-
 _PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
 
 _NOTE = f"""

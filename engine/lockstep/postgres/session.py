@@ -29,6 +29,10 @@ _NUMBER = "txid_current()"
 # The log keeps the order of commits, so the run's own end, which waits for the disk, does so for all steps before it.
 _NO_FLUSH = "set_config('synchronous_commit', 'off', true)"
 _BEGIN = f"{_RESTORE}, {_NO_FLUSH}, {_NUMBER}, ({lock.STILL_HELD.replace(':pid', '%(pid)s')})"
+_AS_AT_THE_START = (
+    "SELECT set_config('role', %(role)s, true), set_config('search_path', %(search_path)s, true)"
+    f", txid_current_if_assigned() IS NOT NULL, {prepared.THERE}"
+)
 _LIMIT = f"{_RESTORE}, {_NUMBER}, {prepared.THERE}"
 # One message, because each revision pays for it: all settings as they were at the start, then what env.py had set by
 # then. Its role comes last: it may not have the right to the others.
@@ -87,6 +91,13 @@ class Session:
         *_, self._transaction, there = self._set(_LIMIT, lock_ms, statement_ms)
         prepared.note(self.context.connection, there)
         return bool(was == self._transaction)
+
+    def as_at_the_start(self) -> bool:
+        """Put search path and role back for the rest of the transaction alone; tell whether it has written anything."""
+        given = {"search_path": self._search_path, "role": self._role}
+        [(*_, wrote, there)] = prepared.rows(self.context.connection, _AS_AT_THE_START, given)
+        prepared.note(self.context.connection, there)
+        return bool(wrote)
 
     @property
     def has_committed(self) -> bool:

@@ -7,19 +7,12 @@ import hashlib
 import re
 from typing import Any, NamedTuple
 
+from lockstep.upgrade import outside_transaction
+
 # SQLAlchemy hands the driver's placeholders over; the grammar knows only $1.
 _PLACEHOLDER = re.compile(r"%\((?:[^)]+)\)s|%s")
 _READS = {"VariableShowStmt", "VariableSetStmt", "ExplainStmt", "SelectStmt"}
-# What may share a transaction with the ledger's word on it, so that it is done exactly once even outside of the
-# revision's transaction. CALL and DO are not among them: what they call may commit.
-_TRANSACTIONAL = {
-    "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "SelectStmt", "TruncateStmt", "AlterTableStmt", "CreateStmt",
-    "CreateTableAsStmt", "IndexStmt", "DropStmt", "AlterEnumStmt", "CreateEnumStmt", "CompositeTypeStmt", "RenameStmt",
-    "CommentStmt", "GrantStmt", "CreateFunctionStmt", "CreateTrigStmt", "ViewStmt", "CreateSchemaStmt", "CreateSeqStmt",
-    "AlterSeqStmt", "CreateExtensionStmt", "CreatePolicyStmt", "AlterPolicyStmt", "AlterOwnerStmt", "DefineStmt",
-    "AlterObjectSchemaStmt", "CreateDomainStmt", "AlterDomainStmt", "AlterFunctionStmt", "CreateStatsStmt",
-    "RefreshMatViewStmt",
-}  # fmt: skip
+_SETS = {"VariableShowStmt", "VariableSetStmt"}
 _WRITES = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 # In this order: what may hold a quote that opens no literal comes first. An end may be missing: the server cuts texts.
 _TOKEN = re.compile(
@@ -34,7 +27,10 @@ _TOKEN = re.compile(
 
 
 class Statement(NamedTuple):
-    """What one text sent to the server is: `patient` ones do not block clients while they wait or work."""
+    """What one text sent to the server is: `patient` ones do not block clients while they wait or work.
+
+    `outside` is what runs, or may have to run, outside of any transaction; `several` are more than one statement.
+    """
 
     sql: str
     digest: str
@@ -44,6 +40,11 @@ class Statement(NamedTuple):
     creates_index: str | None = None
     reindexes: bool = False
     transactional: bool = False
+    sets: bool = False
+    locks_rows: bool = False
+    several: bool = False
+    outside: outside_transaction.Kind | None = None
+    node: tuple[str, dict[str, Any]] | None = None
 
 
 @functools.lru_cache(maxsize=256)
@@ -52,7 +53,9 @@ def parse(sql: str) -> Statement:
     digest = hashlib.sha256(sql.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     nodes = _nodes(sql)
     if not nodes:
-        return Statement(sql, digest)
+        # One statement of a newer grammar cannot hold a COMMIT among others.
+        one = ";" not in _TOKEN.sub("", sql).strip().rstrip(";")
+        return Statement(sql, digest, outside=None if one else outside_transaction.UNREAD)
     kinds = [kind for kind, _ in nodes]
     index = next((body for kind, body in nodes if kind == "IndexStmt"), {})
     relation = index.get("relation", {})
@@ -66,6 +69,11 @@ def parse(sql: str) -> Statement:
         creates_index=".".join(quoted(part) for part in (relation.get("schemaname"), name) if part) if name else None,
         reindexes="ReindexStmt" in kinds,
         transactional=all(_transactional(kind, body) for kind, body in nodes),
+        sets=_SETS.issuperset(kinds),
+        locks_rows=_holds([body for _, body in nodes], {"LockingClause"}),
+        several=len(nodes) > 1,
+        outside=outside_transaction.known(*nodes[0]) if len(nodes) == 1 else None,
+        node=nodes[0] if len(nodes) == 1 else None,
     )
 
 
@@ -122,7 +130,8 @@ def _ends_transaction(kind: str, body: dict[str, Any]) -> bool:
 
 
 def _transactional(kind: str, body: dict[str, Any]) -> bool:
-    return kind in _TRANSACTIONAL and not _holds(body, {"concurrent"})
+    """Tell whether a statement shares a transaction for certain: what DO and CALL run may want to commit."""
+    return kind not in {"CallStmt", "DoStmt"} and outside_transaction.known(kind, body) is None
 
 
 def _patient(kind: str, body: dict[str, Any]) -> bool:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lockstep import ledger
-from lockstep.errors import Busy, MigratorError, StepFailed
+from lockstep.errors import Busy, MigratorError, Refused, StepFailed
 from lockstep.ledger import Applied
 from lockstep.postgres.blockers import Waiting
 from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
 from lockstep.postgres.statements import masked
+from lockstep.report import counted
 from lockstep.upgrade.execution import Execution, sqlstate
 from lockstep.upgrade.statement_watch import Watch
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from lockstep.postgres.blockers import Blocked
     from lockstep.project.plan import Step
     from lockstep.settings import Settings
+    from lockstep.upgrade.execution import Judge
 
 FIRST_TRY_MS = 5
+_NOTHING_KEPT = "nothing of it was kept"
 _ALEMBIC_LOG = logging.getLogger("alembic.runtime.migration")
 LOCK_NOT_AVAILABLE, DEADLOCK, CANCELED, NO_TRANSACTION_ALLOWED = "55P03", "40P01", "57014", "25001"
 
@@ -63,9 +66,9 @@ def _nothing(_record: logging.LogRecord) -> bool:
 class Applier:
     """Applies steps on the connection that env.py configured, for one run."""
 
-    def __init__(self, context: Any, means: Means, arguments: dict[str, Any]) -> None:
+    def __init__(self, context: Any, means: Means, arguments: dict[str, Any], judge: Judge) -> None:
         """Take over the MigrationContext; `arguments` are what env.py passes on to each revision."""
-        self._context, self._means, self._arguments = context, means, arguments
+        self._context, self._means, self._arguments, self._judge = context, means, arguments, judge
         self.checks: list[Callable[[Any, Step], None]] = []  # asked in the step's transaction, before it commits
         self._tries: _Tries | None = None
         self._entries: dict[str, Entry | None] = {**ledger.entries(means.control)}
@@ -116,7 +119,9 @@ class Applier:
         # Under the run lock nobody else writes it: what was read at the start is true until the first try.
         known = self._entries if tries.number == 1 else {step.revision: ledger.entry(means.control, step.revision)}
         before = known.get(step.revision)
-        execution = tries.execution = Execution(step, before, means, self._session, self._watch, tries.wait_ms)
+        execution = tries.execution = Execution(
+            step, before, means, self._session, self._watch, tries.wait_ms, self._judge
+        )
         try:
             with execution.inside(step.alembic):
                 self._context._migrations_fn = lambda *_: [step.alembic]  # noqa: SLF001 - one at a time through Alembic's own loop
@@ -130,6 +135,8 @@ class Applier:
                 judged = execution.committed() or judged
             with contextlib.suppress(Exception):  # on a lost connection the server has done it
                 self._context.connection.rollback()
+            if isinstance(judged, MigratorError):
+                self._say_what_stays(judged, execution)
             raise judged from error
         assert tries.applied is not None  # noqa: S101 - Alembic called _version_moved, or raised
         if now := self.heads:  # under the run lock nobody else moves them; Alembic itself asks once in a run
@@ -137,6 +144,16 @@ class Applier:
         else:
             self._context.__dict__.pop("get_current_heads", None)
         return tries.applied
+
+    def _say_what_stays(self, error: MigratorError, execution: Execution) -> None:
+        """Name the statements that a revision which left its transaction has kept."""
+        error.kept = execution.kept
+        if error.kept:
+            stays = f"{counted(len(error.kept), 'statement')} of it stay, and a later run goes on after them"
+            error.cure = error.cure.replace(_NOTHING_KEPT, stays)
+            error.details += tuple(f"stays: {text}" for text in error.kept)
+        elif isinstance(error, Refused) and execution.row:
+            ledger.forget_started(self._means.control, execution.row)
 
     def _statement(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         execution = self._tries and self._tries.execution
@@ -247,4 +264,4 @@ def _cure(error: BaseException, settings: Settings) -> str:
                 "do the work in smaller steps, or raise it")  # fmt: skip
     if state == NO_TRANSACTION_ALLOWED:
         return "put it inside `with op.get_context().autocommit_block():`"
-    return "correct the revision file, or the data it met; nothing of it was kept"
+    return f"correct the revision file, or the data it met; {_NOTHING_KEPT}"

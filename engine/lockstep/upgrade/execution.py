@@ -1,7 +1,8 @@
 """Execution: one revision's statements in, each run under the right limits, counted, and resumed after a cut.
 
 Inside the revision's transaction PostgreSQL itself gives all or nothing. Outside of it (`autocommit_block`) each
-statement's begin and end are written to the ledger, so that after a kill exactly one statement is uncertain.
+statement has a transaction of its own, with the ledger's word on it and the guard's before it commits. What PostgreSQL
+takes in none is judged before it runs, and is the one statement that is uncertain after a kill.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lockstep import ledger
-from lockstep.errors import Busy, StepFailed
+from lockstep.errors import Busy, MigratorError, StepFailed
 from lockstep.postgres import statements
+from lockstep.upgrade import foresight, outside_transaction
+from lockstep.upgrade.invalid_indexes import Rubble, is_valid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from lockstep.postgres.session import Session
     from lockstep.postgres.statements import Statement
     from lockstep.project.plan import Step
+    from lockstep.upgrade.foresight import Foreseen
+    from lockstep.upgrade.outside_transaction import Kind
     from lockstep.upgrade.statement_watch import Watch
 
 CLEAR_MS = 1000  # an index that is still read is left to the next run
@@ -37,6 +42,16 @@ def sqlstate(error: BaseException | None) -> str | None:
     return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
 
 
+class Judge(Protocol):
+    """Who speaks for the live releases; both raise Deferred where one would lose something."""
+
+    def check(self, connection: Any, step: Step) -> None:
+        """Judge what the transaction has done so far, before it commits."""
+
+    def foresee(self, connection: Any, step: Step, foreseen: Foreseen) -> None:
+        """Judge a statement that cannot be taken back, before it runs."""
+
+
 _LEAVE_IT = "leave COMMIT and ROLLBACK to the runner; work outside a transaction goes into autocommit_block()"
 
 
@@ -44,7 +59,7 @@ class Execution:
     """The statements of one try of one revision. `done` are the digests that a try before committed."""
 
     def __init__(
-        self, step: Step, before: Entry | None, means: Means, session: Session, watch: Watch, try_ms: int
+        self, step: Step, before: Entry | None, means: Means, session: Session, watch: Watch, try_ms: int, judge: Judge
     ) -> None:
         """Take the step, what the ledger holds of it, and the means of the run."""
         resumes = before is not None and before.state == "started" and before.direction == step.direction
@@ -53,9 +68,12 @@ class Execution:
         self.done: tuple[str, ...] = before.digests if before and resumes else ()
         self._uncertain = bool(before and resumes and before.uncertain)
         self.digests: list[str] = []
-        self._means, self._session, self._watch = means, session, watch
+        self._texts: list[str] = []  # of the same statements
+        self._kept = len(self.done) - self._uncertain
+        self._means, self._session, self._watch, self._judge = means, session, watch, judge
         self._active = False
         self._outside = False
+        self._stopped: MigratorError | None = None  # what a revision that catches all errors must not get past
         self._left = False  # the transaction that the try began has been ended for an autocommit block
 
     @contextlib.contextmanager
@@ -72,6 +90,8 @@ class Execution:
                     raise StepFailed(
                         f"{self.step.label} did not run: its function yields or is async", "make it a plain function"
                     )
+                if self._stopped:
+                    raise self._stopped
                 with self.paused():  # a role or a search path that it set is not for what Alembic and the ledger write
                     if not self._session.limit(self.try_ms, self.statement_ms()):
                         raise self._ended()
@@ -104,9 +124,12 @@ class Execution:
         with self.paused():
             if ended := self.committed():
                 raise ended
+            self._session.as_at_the_start()
+            self._judge.check(context.connection, self.step)  # what was done so far is committed here
             self._mark(context.connection)
             self._left = True
             block.__enter__()
+            self._kept = max(self._kept, len(self.digests))
         self._outside = True
         try:
             yield
@@ -136,35 +159,53 @@ class Execution:
         if self._active and not self._outside:
             raise StepFailed(f"{self.step.label} {what} by itself", _LEAVE_IT)
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The statements of it that are committed, also where the rest of it is rolled back; literals left out."""
+        return tuple(self._texts[: self._kept])
+
     def handle(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         """Run one statement of the revision, or skip it; return False for a statement that is not the revision's."""
         if not self._active:
             return False
+        if self._stopped:
+            raise self._stopped
+        try:
+            self._handle(cursor, statements.parse(sql), execute)
+        except MigratorError as error:
+            self._stopped = error
+            raise
+        return True
+
+    def _handle(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
         self._means.interrupt.check()
         if self._means.deadline.passed:
             raise Busy(
                 f"{self.step.label}: the deadline of the run has passed", "give the run more time with --deadline"
             )
-        statement = statements.parse(sql)
         if statement.ends_transaction:
             raise StepFailed(
-                f"{self.step.label} ends the transaction itself: {statements.shortened(sql, 40)}",
+                f"{self.step.label} ends the transaction itself: {statements.shortened(statement.sql, 40)}",
                 _LEAVE_IT,
             )
-        if not statement.reads and self._was_done(statement):
-            return True
-        if not self._outside or statement.reads:
+        if getattr(cursor.connection, "autocommit", self._outside) is not self._outside:
+            now = "in a transaction inside its block" if self._outside else "on a connection in autocommit"
+            raise StepFailed(f"{self.step.label} works {now}: {statements.shortened(statement.sql, 40)}", _LEAVE_IT)
+        if statement.reads and self._outside and not statement.sets:
+            self._ask_alone(cursor, statement, execute)
+        elif statement.reads:
             self._run_inside(cursor, statement, execute)
-        elif statement.transactional:
-            self._run_alone(cursor, statement, execute)
+        elif self._was_done(statement):
+            return
+        elif self._outside:
+            self._run_in_block(cursor, statement, execute)
         else:
-            self._run_outside(cursor, statement, execute)
-        return True
+            self._run_inside(cursor, statement, execute)
 
     def _was_done(self, statement: Statement) -> bool:
         """Count a statement; tell whether an earlier try committed it."""
         position = len(self.digests)
-        self.digests.append(statement.digest)
+        self._count(statement)
         if position >= len(self.done):
             return False
         if self.done[position] != statement.digest:
@@ -173,6 +214,10 @@ class Execution:
                 "put the file back as it was, let it finish, and write a new revision",
             )
         return not (self._uncertain and position == len(self.done) - 1)
+
+    def _count(self, statement: Statement) -> None:
+        self.digests.append(statement.digest)
+        self._texts.append(statements.masked(statement.sql))
 
     def _run_inside(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
         # While the transaction holds no lock yet, a patient statement blocks nobody and may wait.
@@ -184,24 +229,76 @@ class Execution:
         if patient:
             self._limit(cursor.connection.cursor(), "SET LOCAL", patient=False)
 
+    def _run_in_block(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
+        """Run one statement of an autocommit block: in a transaction of its own, unless PostgreSQL takes it in none."""
+        maybe_done = len(self.digests) == len(self.done) and self._uncertain
+        kind = statement.outside or (outside_transaction.UNKNOWN if maybe_done else None)
+        if kind:
+            self._foresee(cursor, statement, kind)
+        if maybe_done or (kind and not kind.sometimes):
+            self._run_outside(cursor, statement, execute, maybe_done=maybe_done)
+            return
+        try:
+            self._run_alone(cursor, statement, execute)
+        except Exception as error:
+            if sqlstate(error) not in outside_transaction.REFUSES_A_TRANSACTION or statement.several:
+                raise
+            if not kind:
+                self._foresee(cursor, statement, outside_transaction.UNKNOWN)
+            self._run_outside(cursor, statement, execute, maybe_done=False)
+
+    def _ask_alone(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
+        """Run a SELECT of an autocommit block: the functions that it calls may do whatever other statements do.
+
+        One that only read is asked again by a run that goes on; one that wrote is done once, as any other.
+        """
+        place = len(self.digests)
+        if self.done[place : place + 1] == (statement.digest,):
+            self._count(statement)
+        else:
+            self._run_alone(cursor, statement, execute)
+
     def _run_alone(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
-        """Run one statement of an autocommit block in a transaction of its own, with the ledger's word on it."""
+        """Run one statement in a transaction of its own, with the guard's and the ledger's word on it."""
         ours = cursor.connection.cursor()  # the statement's own cursor keeps its rows
         ours.execute("BEGIN")
         try:
             self._limit(ours, "SET LOCAL", patient=statement.patient)
             with self._watch.statement(self.step.label, patient=statement.patient):
                 execute()
-            ledger.mark_done(ours, self.row or 0, self.digests)
+            with self.paused():
+                wrote = self._session.as_at_the_start()
+                if statement.reads and wrote and not statement.locks_rows:
+                    self._count(statement)
+                if wrote:
+                    self._judge.check(self._session.context.connection, self.step)
+                if wrote or not statement.reads:
+                    ledger.mark_done(ours, self.row or 0, self.digests)
             ours.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(Exception):  # on a lost connection the server has done it
                 ours.execute("ROLLBACK")
             raise
+        self._kept = max(self._kept, len(self.digests))
 
-    def _run_outside(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
+    def _foresee(self, cursor: Any, statement: Statement, kind: Kind) -> None:
+        """Have a statement judged that cannot be tried: a transaction only asks."""
+        if kind.takes is outside_transaction.Takes.NOTHING:
+            return
+        ours = cursor.connection.cursor()
+        ours.execute("BEGIN")
+        try:
+            self._limit(ours, "SET LOCAL", patient=False)
+            with self.paused():
+                foreseen = foresight.look(ours, statement, kind)
+                self._session.as_at_the_start()
+                self._judge.foresee(self._session.context.connection, self.step, foreseen)
+        finally:
+            with contextlib.suppress(Exception):
+                ours.execute("ROLLBACK")
+
+    def _run_outside(self, cursor: Any, statement: Statement, execute: Callable[[], None], *, maybe_done: bool) -> None:
         """Run what PostgreSQL takes in no transaction; the ledger knows it as uncertain while it runs."""
-        maybe_done = len(self.digests) == len(self.done) and self._uncertain
         self._limit(cursor, "SET", patient=statement.patient)
         rubble = Rubble(statement)
         if maybe_done:
@@ -217,6 +314,7 @@ class Execution:
                 self._clear_away(cursor, rubble)
                 raise
         ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=False)
+        self._kept = max(self._kept, len(self.digests))
 
     def _limit(self, cursor: Any, how: str, *, patient: bool) -> None:
         # Beyond the watch, which cancels at the deadline, the server itself ends a patient statement a little later.
@@ -251,46 +349,3 @@ class Execution:
     def statement_ms(self) -> int:
         """Return how long one statement that blocks clients may run now."""
         return min(self._means.settings.statement_timeout_ms or self._left_ms(), self._left_ms())
-
-
-class Rubble:
-    """The INVALID indexes that one statement leaves behind when it is cut off."""
-
-    def __init__(self, statement: Statement) -> None:
-        """Look for those of this statement."""
-        self._statement = statement
-        self._others: set[str] = set()
-
-    def look(self, cursor: Any) -> None:
-        """Remember what was there before the statement ran: that is not of its making."""
-        self._others = set(self._found(cursor))
-
-    def clear(self, cursor: Any) -> None:
-        """Drop them; nothing reads an INVALID index."""
-        for name in self._found(cursor):
-            if name not in self._others:
-                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-
-    def _found(self, cursor: Any) -> list[str]:
-        index = self._statement.creates_index
-        if index:
-            return [index] if is_valid(cursor, index) is False else []
-        if not self._statement.reindexes:
-            return []
-        cursor.execute(_REINDEX_RUBBLE)
-        return [row[0] for row in cursor.fetchall()]
-
-
-# https://www.postgresql.org/docs/current/sql-reindex.html: the names that REINDEX CONCURRENTLY leaves behind.
-_REINDEX_RUBBLE = r"""
-SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
- WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$'
-   AND c.relnamespace <> 'pg_toast'::regnamespace AND pg_has_role(c.relowner, 'USAGE')
-   AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = c.oid)"""
-
-
-def is_valid(cursor: Any, index: str) -> bool | None:
-    """Return whether an index is valid; None when there is none of that name."""
-    cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (index,))
-    row = cursor.fetchone()
-    return row[0] if row else None

@@ -1,7 +1,8 @@
 """Guard: a step that was just run and the live releases in, nothing out; or a Deferred that rolls the step back.
 
-Asked in the step's own transaction, before it commits: the catalog as it would be is compared with the contract of
-every release. A live one that would break defers the step. One that nobody runs any more is marked as broken by it.
+Asked in each transaction of a step, before it commits: the catalog as it would be is compared with the contract of
+every release. A live one that would lose something defers the step, for as long as it reports, whatever is written of
+it. One that nobody runs any more is marked as broken by it. What cannot be tried is judged before it runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from lockstep import contract, ledger
 from lockstep.contract import ERROR, Contract, catalog
 from lockstep.errors import Refused
 from lockstep.ledger import releases
+from lockstep.postgres import prepared
+from lockstep.upgrade import foresight
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from lockstep.ledger.releases import Release
     from lockstep.ledger.run_context import Means
     from lockstep.project.plan import Step
-    from lockstep.upgrade.dry_run import Foreseen
+    from lockstep.upgrade.foresight import Foreseen
 
 
 _TAKEN_RIGHTS = {"right-missing", "read-only"}  # errors where they are new, warnings where they were found so
@@ -89,46 +92,47 @@ class Guard:
 
     def check(self, connection: Connection, step: Step) -> None:
         """Compare every release with the schema after the step; raise Deferred for a live one that would break."""
-        self._turn_to(step)
-        if self._known is None:
-            self._known = catalog.know(connection, None, app_role=self._app_role)
-        else:
-            self._known = catalog.refresh(connection, self._known)
-        after = self._known.catalog
+        # What a deferred trigger does, it would do at COMMIT: after all questions.
+        prepared.rows(connection, "SET CONSTRAINTS ALL IMMEDIATE")
+        after = self._now(connection, step)
         found = self._judged(connection, after)
-        broken = [release for release, needs in found if needs and not release.broken_by]
-        if broken:
+        if any(needs for _, needs in found):
             releases.hold_reports(connection)
             found = self._judged(connection, after)
-        objections = tuple(
-            Objection(release, needs) for release, needs in found if needs and release.live and not release.broken_by
-        )
+        objections = tuple(Objection(release, needs) for release, needs in found if needs and release.live)
         if objections and not self._ignored:
             raise Deferred(step, objections)
-        if newly := [
-            release.digest for release, needs in found if release.recorded and needs and not release.broken_by
-        ]:
+        if newly := [release.digest for release, needs in found if release.recorded and _is_broken(needs)]:
             releases.mark_broken(connection, newly, step.revision)
         if again := [release.digest for release, needs in found if not needs and self._is_served_again(release, after)]:
             releases.mark_served(connection, again)
 
     def foresee(self, connection: Connection, step: Step, foreseen: Foreseen) -> None:
-        """Compare every live release with a copy of the schema that the step was run on; raise Deferred likewise.
+        """Judge a statement that cannot be taken back before it runs; raise Deferred for a live release that may lose.
 
-        Only what the step itself takes away counts: the copy may lack what was made here by other means.
+        What is only a risk is said, as it cannot be taken back, and defers with `strict`.
         """
-        self._turn_to(step)
-        objections = []
+        now = self._now(connection, step)
+        objections, risks = [], []
         for release in self._releases(connection):
-            needed = release.contract or self._as_it_stood()
-            had = set(contract.broken(needed, foreseen.before))
-            needs = contract.broken(needed, foreseen.after, since=foreseen.before)
-            lost = tuple(need for need in needs if need not in had and self._counts(need))
-            if lost and release.live and not release.broken_by:
-                objections.append(Objection(release, lost))
-        connection.rollback()
+            if release.live:
+                needs = foreseen.lost(release.contract or contract.of_catalog(now), now)
+                lost = tuple(need for need in needs if self._counts(need) or need.rule in foresight.NEVER_RISKED)
+                objections += [Objection(release, lost)] if lost else []
+                risks += [f"{release}: {need}" for need in needs if need not in lost]
         if objections and not self._ignored:
             raise Deferred(step, tuple(objections))
+        for risk in risks:
+            self._means.tell(f"risked     {step.label}   {risk}")
+
+    def _now(self, connection: Connection, step: Step) -> Catalog:
+        """Read the catalog as it is in this transaction."""
+        self._turn_to(step)
+        if self._known is None:
+            self._known = catalog.know(connection, None, app_role=self._app_role)
+        else:
+            self._known = catalog.refresh(connection, self._known)
+        return self._known.catalog
 
     def _turn_to(self, step: Step) -> None:
         """Take the schema as the step finds it; one that is tried again, as its first try found it."""
@@ -145,9 +149,18 @@ class Guard:
             needed = release.contract or as_it_stood
             if id(needed) not in cache:
                 cache[id(needed)] = self._broken(needed, after, None if needed is as_it_stood else self._untouched)
-            had = self._stranger_lacks if release.digest == releases.UNKNOWN else frozenset()
-            found.append((release, tuple(need for need in cache[id(needed)] if need not in had)))
+            needs = cache[id(needed)]
+            had = self._lost_before(release) if needs else frozenset()
+            found.append((release, tuple(need for need in needs if need not in had)))
         return found
+
+    def _lost_before(self, release: Release) -> frozenset[Need]:
+        """Return what a release has lost already: it objects to what it would lose besides."""
+        if release.digest == releases.UNKNOWN:
+            return self._stranger_lacks
+        if not (release.broken_by and release.contract and self._before):
+            return frozenset()
+        return frozenset(contract.broken(release.contract, self._before, since=self._before))
 
     def _releases(self, connection: Connection) -> tuple[Release, ...]:
         known = releases.read(connection, self._means.settings.retention_ms, self._contracts)
@@ -173,6 +186,11 @@ class Guard:
 
     def _counts(self, need: Need) -> bool:
         return need.severity == ERROR or (self._strict and need.rule not in _MILD)
+
+
+def _is_broken(needs: tuple[Need, ...]) -> bool:
+    """Tell whether a release cannot run any more: a warning, which --strict counts too, does not say so."""
+    return any(need.severity == ERROR for need in needs)
 
 
 def record_deferral(means: Means, deferred: Deferred, held_back: list[Step]) -> None:

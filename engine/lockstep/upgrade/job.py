@@ -14,7 +14,7 @@ from lockstep.postgres import session
 from lockstep.project import environment, manifest, plan, release
 from lockstep.project.checkpoint_file import NONE
 from lockstep.report import counted, step_line
-from lockstep.upgrade import backfill_steps, dry_run, exposure, grants, load_within_run, verify
+from lockstep.upgrade import backfill_steps, exposure, foresight, grants, load_within_run, verify
 from lockstep.upgrade.apply import Applier
 from lockstep.upgrade.guard import Deferred, Guard, record_deferral
 from lockstep.upgrade.request import Request
@@ -22,7 +22,7 @@ from lockstep.upgrade.request import Request
 if TYPE_CHECKING:
     from lockstep.ledger.run_context import Means
     from lockstep.project.environment import Project
-    from lockstep.project.plan import Plan, Step
+    from lockstep.project.plan import Plan
     from lockstep.upgrade.outcome import Outcome
 
 
@@ -47,7 +47,6 @@ class Job:
     def plan(self, request: Request) -> None:
         """Plan from where the database is; refuse what was edited."""
         self.request, outcome, script = request, self.outcome, self.project.script
-        dry_run.drop_left_behind(self.means)
         heads = current_heads(self.context)
         outcome.heads_before = outcome.heads_after = heads
         made = plan.make(script, heads, lambda: self._chosen(heads))
@@ -98,12 +97,11 @@ class Job:
 
     def _apply_steps(self, guard: Guard, backfills: backfill_steps.Backfills, checks: load_within_run.Checks) -> None:
         outcome = self.outcome
-        applier = Applier(self.context, self.means, self.arguments)
+        applier = Applier(self.context, self.means, self.arguments, guard)
         try:
             applier.checks += checks
             for step in tuple(outcome.pending):
                 backfills.before(step)
-                self._foresee(guard, step)
                 applied = applier.step(step)
                 outcome.applied.append(applied)
                 outcome.pending.remove(step)
@@ -113,40 +111,11 @@ class Job:
         except Deferred as deferred:
             if self.verb == "downgrade":
                 raise _not_taken_back(deferred) from None
-            self._refuse_what_stays(deferred)
             outcome.deferred = deferred
             record_deferral(self.means, deferred, outcome.pending)
             _tell_deferred(self.means, outcome)
         finally:
             applier.close()
-
-    def _foresee(self, guard: Guard, step: Step) -> None:
-        """Check a step that could not be rolled back before it runs, where that can be done."""
-        try:
-            with environment.aside():
-                if step.direction != "up" or not dry_run.is_needed(self.project, step):
-                    return
-                foreseen = dry_run.foresee(self.means, step)
-            guard.foresee(self.context.connection, step, foreseen)
-            self.means.tell(f"checked    {step.label}   on a copy of the schema: it cannot be rolled back")
-        except dry_run.NotForeseen as reason:
-            self.means.tell(
-                f"unchecked  {step.label}   it cannot be rolled back, and is checked after it ran: {reason}"
-            )
-
-    def _refuse_what_stays(self, deferred: Deferred) -> None:
-        """Refuse, rather than defer, a step whose statements outside a transaction have been done already."""
-        entry = ledger.entry(self.means.control, deferred.step.revision)
-        if entry and entry.state == "started" and deferred.objections:
-            digests = [objection.release.digest for objection in deferred.objections if objection.release.recorded]
-            # Its rollback took the mark along, and the gate must not let them in.
-            releases.mark_broken(self.context.connection, digests, deferred.step.revision)
-            self.context.connection.commit()
-            raise Refused(
-                f"{deferred.step.label} ran outside a transaction, stays, and breaks {deferred.objections[0].release}: "
-                f"{deferred.objections[0].needs[0]}",
-                "retire that release, or put back what it needs; then run again",
-            ) from None
 
     def _guard(self) -> Guard:
         settings = self.means.settings
@@ -273,9 +242,14 @@ def _tell_deferred(means: Means, outcome: Outcome) -> None:
         return
     for step in outcome.pending:
         means.tell(f"deferred   {step.label}")
+        if step is deferred.step:
+            for text in deferred.kept:
+                means.tell(f"           stays: {text}")
     if deferred.backfill[1]:
         means.tell(f"           {deferred.backfill[1]}")
     for objection in deferred.objections:
         means.tell(f"           {objection.release}")
         for need in objection.needs:
             means.tell(f"           {need}")
+            if need.rule in foresight.RULES:
+                means.tell(f"           Cure: {need.cure}")
