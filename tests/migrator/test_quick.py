@@ -187,14 +187,6 @@ def relay(url):
         thread.join()
 
 
-def test_a_copy_of_the_schema_that_an_earlier_run_left_is_dropped(copy, execute):
-    [(name,)] = execute("SELECT 'migrator_copy_' || oid || '_0f' FROM pg_database WHERE datname = current_database()")
-    execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    assert copy.upgrade() == (False, 0, DONE.format(HEAD))
-    assert execute("SELECT 1 FROM pg_database WHERE datname = %s", name) == []
-    assert copy.upgrade() == (True, 0, DONE.format(HEAD))
-
-
 def test_a_revision_added_since_is_applied(copy, execute):
     copy.add("later", HEAD, "CREATE TABLE later ()")
     quickly, code, said = copy.upgrade()

@@ -351,9 +351,8 @@ def test_a_hangup_that_whoever_started_it_had_ignored_is_ignored(project, db, cl
     assert running.result().code == 0
 
 
-def test_in_a_step_that_was_tried_on_a_copy_first(spawn, project, db):
-    project.outside("a1", "CREATE TABLE t (id int)")
-    project.sql("a2", "SELECT pg_sleep(60)")
+def test_in_a_statement_outside_a_transaction(spawn, project, db):
+    project.outside("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(60)")
     running = spawn("upgrade", project=project, patient=True)
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
     check(stop(running, signal.SIGTERM), signal.SIGTERM, db)

@@ -96,17 +96,13 @@ class Server:
         return name
 
     def drop(self, name):
-        """Drop a database, and the copies of its schema that a run which was cut off left."""
-        copies = "SELECT c.datname FROM pg_database d JOIN pg_database c ON starts_with(c.datname, %s || d.oid || '_')"
-        for (copy,) in self.rows(f"{copies} WHERE d.datname = %s", "migrator_copy_", name):
-            self.rows(f"DROP DATABASE IF EXISTS {copy} WITH (FORCE)")
+        """Drop a database, whoever is in it."""
         self.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def backends(self, database):
-        """Return the migrator's connections on a database, and on the copies that it makes."""
+        """Return the migrator's connections on a database."""
         return self.rows(
-            "SELECT pid, state, query FROM pg_stat_activity WHERE usename = %s AND "
-            "(datname = %s OR datname LIKE 'migrator_copy%%')",
+            "SELECT pid, state, query FROM pg_stat_activity WHERE usename = %s AND datname = %s",
             OWNER,
             database,
         )

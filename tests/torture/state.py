@@ -48,8 +48,6 @@ _KEPT = f"""SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON 
 _BESIDE = {
     "sequences": "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2",
     "prepared": "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
-    "copies": "SELECT count(*) FROM pg_database d JOIN pg_database c "
-    "ON starts_with(c.datname, 'migrator_copy_' || d.oid || '_') WHERE d.datname = current_database()",
     "roles": "SELECT rolname, rolsuper, rolcanlogin, rolconfig FROM pg_roles WHERE rolname LIKE 'app%' ORDER BY 1",
     "settings": "SELECT setrole::regrole, setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase "
     "WHERE datname = current_database() ORDER BY 1",
@@ -118,7 +116,7 @@ def runs(connection):
 
 
 def left_behind(connection):
-    """Return what no run may leave: a lock, an INVALID index, a session in a transaction, a copy of the schema."""
+    """Return what no run may leave: a lock, an INVALID index, a session in a transaction."""
     found = rows(
         connection,
         "SELECT 'advisory lock of ' || pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = "
@@ -128,10 +126,5 @@ def left_behind(connection):
     found += rows(
         connection,
         "SELECT 'session ' || state FROM pg_stat_activity WHERE datname = current_database() AND usename = 'migrator'",
-    )
-    found += rows(
-        connection,
-        "SELECT 'copy ' || datname FROM pg_database WHERE starts_with(datname, 'migrator_copy_' || "
-        "(SELECT oid FROM pg_database WHERE datname = current_database())::text || '_')",
     )
     return [row[0] for row in found]

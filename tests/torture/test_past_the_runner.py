@@ -55,7 +55,7 @@ def test_a_revision_that_commits_on_the_drivers_connection_is_told_so(commit, th
     assert (done.code, LINE in done.last) == (4, True), done.text
     assert there.steps() == [("a1", "up", "finished")]
     assert there.runs()[-1] == ("upgrade", "failed")
-    kept = ("autocommit" in commit or "COMMIT')" in commit) and "INSERT" in then
+    kept = "COMMIT')" in commit and "INSERT" in then  # what comes after that is in a transaction of nobody's
     assert there.rows("SELECT count(*) FROM t") == [(int(kept),)]
 
 

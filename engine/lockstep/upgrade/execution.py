@@ -157,7 +157,7 @@ class Execution:
     def leave(self, what: str) -> None:
         """Refuse a commit or rollback by the revision itself: the ledger would not know what stayed."""
         if self._active and not self._outside:
-            raise StepFailed(f"{self.step.label} {what} by itself", _LEAVE_IT)
+            raise self._stopped or StepFailed(f"{self.step.label} {what} by itself", _LEAVE_IT)
 
     @property
     def kept(self) -> tuple[str, ...]:
