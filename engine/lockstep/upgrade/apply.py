@@ -21,7 +21,8 @@ from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
 from lockstep.postgres.statements import masked
 from lockstep.report import counted
-from lockstep.upgrade.execution import Execution, sqlstate
+from lockstep.upgrade.execution import Execution
+from lockstep.upgrade.statement_runner import sqlstate
 from lockstep.upgrade.statement_watch import Watch
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from lockstep.postgres.blockers import Blocked
     from lockstep.project.plan import Step
     from lockstep.settings import Settings
-    from lockstep.upgrade.execution import Judge
+    from lockstep.upgrade.statement_runner import Judge
 
 FIRST_TRY_MS = 5
 _NOTHING_KEPT = "nothing of it was kept"
@@ -147,13 +148,13 @@ class Applier:
 
     def _say_what_stays(self, error: MigratorError, execution: Execution) -> None:
         """Name the statements that a revision which left its transaction has kept."""
-        error.kept = execution.kept
+        error.kept = execution.at.kept
         if error.kept:
             stays = f"{counted(len(error.kept), 'statement')} of it stay, and a later run goes on after them"
             error.cure = error.cure.replace(_NOTHING_KEPT, stays)
             error.details += tuple(f"stays: {text}" for text in error.kept)
-        elif isinstance(error, Refused) and execution.row:
-            ledger.forget_started(self._means.control, execution.row)
+        elif isinstance(error, Refused) and execution.at.row:
+            ledger.forget_started(self._means.control, execution.at.row)
 
     def _statement(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         execution = self._tries and self._tries.execution
@@ -182,9 +183,9 @@ class Applier:
         duration = int((time.monotonic() - tries.start) * 1000) - waited
         applied = Applied(
             step.revision, step.label, step.message, step.direction, duration, waited, tries.number,
-            len(execution.digests), bool(execution.done),
+            len(execution.at.digests), bool(execution.at.done),
         )  # fmt: skip
-        ledger.mark_finished(ctx.connection, execution.row, applied, means.run, step.seal)
+        ledger.mark_finished(ctx.connection, execution.at.row, applied, means.run, step.seal)
         tries.applied = applied
 
     def _push_vacuum_aside(self, relation: int, execution: Execution) -> None:

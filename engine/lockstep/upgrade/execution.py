@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from lockstep import ledger
 from lockstep.errors import Busy, MigratorError, StepFailed
 from lockstep.postgres import statements
-from lockstep.upgrade import foresight, outside_transaction
-from lockstep.upgrade.invalid_indexes import Rubble, is_valid
+from lockstep.upgrade.statement_cursor import StatementCursor
+from lockstep.upgrade.statement_runner import StatementRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,55 +25,30 @@ if TYPE_CHECKING:
     from lockstep.postgres.session import Session
     from lockstep.postgres.statements import Statement
     from lockstep.project.plan import Step
-    from lockstep.upgrade.foresight import Foreseen
-    from lockstep.upgrade.outside_transaction import Kind
+    from lockstep.upgrade.statement_runner import Judge
     from lockstep.upgrade.statement_watch import Watch
-
-CLEAR_MS = 1000  # an index that is still read is left to the next run
-# What the server says when the uncertain statement of a run that was cut off had been done after all:
-# duplicate table (an index is one), object, column, schema; undefined table (an index), object, column.
-ALREADY_DONE = {"42P07", "42710", "42701", "42P06", "42P01", "42704", "42703"}
-
-
-def sqlstate(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE of a driver's error, bare or wrapped by SQLAlchemy."""
-    error = getattr(error, "orig", None) or error
-    return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
-
-
-class Judge(Protocol):
-    """Who speaks for the live releases; both raise Deferred where one would lose something."""
-
-    def check(self, connection: Any, step: Step) -> None:
-        """Judge what the transaction has done so far, before it commits."""
-
-    def foresee(self, connection: Any, step: Step, foreseen: Foreseen) -> None:
-        """Judge a statement that cannot be taken back, before it runs."""
-
 
 _LEAVE_IT = "leave COMMIT and ROLLBACK to the runner; work outside a transaction goes into autocommit_block()"
 
 
 class Execution:
-    """The statements of one try of one revision. `done` are the digests that a try before committed."""
+    """The statements of one try of one revision; `at` is how far it is."""
 
     def __init__(
         self, step: Step, before: Entry | None, means: Means, session: Session, watch: Watch, try_ms: int, judge: Judge
     ) -> None:
         """Take the step, what the ledger holds of it, and the means of the run."""
-        resumes = before is not None and before.state == "started" and before.direction == step.direction
-        self.step, self.try_ms = step, try_ms
-        self.row: int | None = before.id if before and resumes else None
-        self.done: tuple[str, ...] = before.digests if before and resumes else ()
-        self._uncertain = bool(before and resumes and before.uncertain)
-        self.digests: list[str] = []
-        self._texts: list[str] = []  # of the same statements
-        self._kept = len(self.done) - self._uncertain
-        self._means, self._session, self._watch, self._judge = means, session, watch, judge
+        self.step, self.try_ms, self.at = step, try_ms, StatementCursor(step, before)
+        self._means, self._session, self._judge = means, session, judge
+        self._runner = StatementRunner(step, self.at, means, session, watch, try_ms, judge)
         self._active = False
         self._outside = False
         self._stopped: MigratorError | None = None  # what a revision that catches all errors must not get past
         self._left = False  # the transaction that the try began has been ended for an autocommit block
+
+    def statement_ms(self) -> int:
+        """Return how long one statement that blocks clients may run now."""
+        return self._runner.statement_ms()
 
     @contextlib.contextmanager
     def inside(self, alembic_step: Any) -> Iterator[None]:
@@ -93,7 +67,7 @@ class Execution:
                 if self._stopped:
                     raise self._stopped
                 with self.paused():  # a role or a search path that it set is not for what Alembic and the ledger write
-                    if not self._session.limit(self.try_ms, self.statement_ms()):
+                    if not self._runner.renew_limits():
                         raise self._ended()
             except SystemExit as error:
                 raise StepFailed(
@@ -126,10 +100,10 @@ class Execution:
                 raise ended
             self._session.as_at_the_start()
             self._judge.check(context.connection, self.step)  # what was done so far is committed here
-            self._mark(context.connection)
+            self.at.mark(context.connection, self._means)
             self._left = True
             block.__enter__()
-            self._kept = max(self._kept, len(self.digests))
+            self.at.keep()
         self._outside = True
         try:
             yield
@@ -141,7 +115,7 @@ class Execution:
         self._outside = False
         with self.paused():
             block.__exit__(None, None, None)
-            self._session.limit(self.try_ms, self.statement_ms())
+            self._runner.renew_limits()
         self._left = False
 
     def committed(self) -> StepFailed | None:
@@ -158,11 +132,6 @@ class Execution:
         """Refuse a commit or rollback by the revision itself: the ledger would not know what stayed."""
         if self._active and not self._outside:
             raise self._stopped or StepFailed(f"{self.step.label} {what} by itself", _LEAVE_IT)
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """The statements of it that are committed, also where the rest of it is rolled back; literals left out."""
-        return tuple(self._texts[: self._kept])
 
     def handle(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         """Run one statement of the revision, or skip it; return False for a statement that is not the revision's."""
@@ -191,161 +160,12 @@ class Execution:
         if getattr(cursor.connection, "autocommit", self._outside) is not self._outside:
             now = "in a transaction inside its block" if self._outside else "on a connection in autocommit"
             raise StepFailed(f"{self.step.label} works {now}: {statements.shortened(statement.sql, 40)}", _LEAVE_IT)
-        if statement.reads and self._outside and not statement.sets:
-            self._ask_alone(cursor, statement, execute)
-        elif statement.reads:
-            self._run_inside(cursor, statement, execute)
-        elif self._was_done(statement):
-            return
-        elif self._outside:
-            self._run_in_block(cursor, statement, execute)
-        else:
-            self._run_inside(cursor, statement, execute)
-
-    def _was_done(self, statement: Statement) -> bool:
-        """Count a statement; tell whether an earlier try committed it."""
-        position = len(self.digests)
-        self._count(statement)
-        if position >= len(self.done):
-            return False
-        if self.done[position] != statement.digest:
-            raise StepFailed(
-                f"{self.step.label} was cut off after {len(self.done)} statements and edited since",
-                "put the file back as it was, let it finish, and write a new revision",
-            )
-        return not (self._uncertain and position == len(self.done) - 1)
-
-    def _count(self, statement: Statement) -> None:
-        self.digests.append(statement.digest)
-        self._texts.append(statements.masked(statement.sql))
-
-    def _run_inside(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
-        # While the transaction holds no lock yet, a patient statement blocks nobody and may wait.
-        patient = statement.patient and len(self.digests) == 1 and not self._outside
-        if patient:
-            cursor.execute(f"SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = {self._left_ms()}")
-        with self._watch.statement(self.step.label, patient=patient):
-            execute()
-        if patient:
-            self._limit(cursor.connection.cursor(), "SET LOCAL", patient=False)
-
-    def _run_in_block(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
-        """Run one statement of an autocommit block: in a transaction of its own, unless PostgreSQL takes it in none."""
-        maybe_done = len(self.digests) == len(self.done) and self._uncertain
-        kind = statement.outside or (outside_transaction.UNKNOWN if maybe_done else None)
-        if kind:
-            self._foresee(cursor, statement, kind)
-        if maybe_done or (kind and not kind.sometimes):
-            self._run_outside(cursor, statement, execute, maybe_done=maybe_done)
-            return
-        try:
-            self._run_alone(cursor, statement, execute)
-        except Exception as error:
-            if sqlstate(error) not in outside_transaction.REFUSES_A_TRANSACTION or statement.several:
-                raise
-            if not kind:
-                self._foresee(cursor, statement, outside_transaction.UNKNOWN)
-            self._run_outside(cursor, statement, execute, maybe_done=False)
-
-    def _ask_alone(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
-        """Run a SELECT of an autocommit block: the functions that it calls may do whatever other statements do.
-
-        One that only read is asked again by a run that goes on; one that wrote is done once, as any other.
-        """
-        place = len(self.digests)
-        if self.done[place : place + 1] == (statement.digest,):
-            self._count(statement)
-        else:
-            self._run_alone(cursor, statement, execute)
-
-    def _run_alone(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
-        """Run one statement in a transaction of its own, with the guard's and the ledger's word on it."""
-        ours = cursor.connection.cursor()  # the statement's own cursor keeps its rows
-        ours.execute("BEGIN")
-        try:
-            self._limit(ours, "SET LOCAL", patient=statement.patient)
-            with self._watch.statement(self.step.label, patient=statement.patient):
-                execute()
-            with self.paused():
-                wrote = self._session.as_at_the_start()
-                if statement.reads and wrote and not statement.locks_rows:
-                    self._count(statement)
-                if wrote:
-                    self._judge.check(self._session.context.connection, self.step)
-                if wrote or not statement.reads:
-                    ledger.mark_done(ours, self.row or 0, self.digests)
-            ours.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(Exception):  # on a lost connection the server has done it
-                ours.execute("ROLLBACK")
-            raise
-        self._kept = max(self._kept, len(self.digests))
-
-    def _foresee(self, cursor: Any, statement: Statement, kind: Kind) -> None:
-        """Have a statement judged that cannot be tried: a transaction only asks."""
-        if kind.takes is outside_transaction.Takes.NOTHING:
-            return
-        ours = cursor.connection.cursor()
-        ours.execute("BEGIN")
-        try:
-            self._limit(ours, "SET LOCAL", patient=False)
-            with self.paused():
-                foreseen = foresight.look(ours, statement, kind)
-                self._session.as_at_the_start()
-                self._judge.foresee(self._session.context.connection, self.step, foreseen)
-        finally:
-            with contextlib.suppress(Exception):
-                ours.execute("ROLLBACK")
-
-    def _run_outside(self, cursor: Any, statement: Statement, execute: Callable[[], None], *, maybe_done: bool) -> None:
-        """Run what PostgreSQL takes in no transaction; the ledger knows it as uncertain while it runs."""
-        self._limit(cursor, "SET", patient=statement.patient)
-        rubble = Rubble(statement)
-        if maybe_done:
-            rubble.clear(cursor)
-        self._require_valid(cursor, statement.creates_index)
-        rubble.look(cursor)
-        ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=True)
-        try:
-            with self._watch.statement(self.step.label, patient=statement.patient):
-                execute()
-        except Exception as error:
-            if not (maybe_done and sqlstate(error) in ALREADY_DONE):
-                self._clear_away(cursor, rubble)
-                raise
-        ledger.mark_statement(self._means.control, self.row or 0, self.digests, uncertain=False)
-        self._kept = max(self._kept, len(self.digests))
-
-    def _limit(self, cursor: Any, how: str, *, patient: bool) -> None:
-        # Beyond the watch, which cancels at the deadline, the server itself ends a patient statement a little later.
-        lock_ms, statement_ms = (0, self._left_ms() + 5000) if patient else (self.try_ms, self.statement_ms())
-        cursor.execute(f"{how} lock_timeout = {lock_ms}; {how} statement_timeout = {statement_ms}")
-
-    def _clear_away(self, cursor: Any, rubble: Rubble) -> None:
-        """After a failed statement: the half-built index of its making goes, and then it is known not to be done."""
-        with contextlib.suppress(Exception):  # the error under way is the one to report; the next run clears away
-            cursor.execute(f"SET lock_timeout = {CLEAR_MS}; SET statement_timeout = {CLEAR_MS}")
-            rubble.clear(cursor)
-            ledger.mark_statement(self._means.control, self.row or 0, self.digests[:-1], uncertain=False)
-
-    def _require_valid(self, cursor: Any, index: str | None) -> None:
-        if index and is_valid(cursor, index) is False:
-            raise StepFailed(
-                f"{self.step.label}: index {index} exists but is INVALID (a build of it was cut off earlier)",
-                f"DROP INDEX CONCURRENTLY {index}; then run again",
-            )
-
-    def _mark(self, connection: Any) -> None:
-        if self.row is None:
-            self.row = ledger.mark_started(
-                connection, self._means.run, self.step.revision, self.step.direction, self.step.seal, self.digests
-            )
-        elif len(self.digests) > len(self.done):
-            ledger.mark_cursor(connection, self.row, self.digests)
-
-    def _left_ms(self) -> int:
-        return max(1, int(self._means.deadline.left() * 1000))
-
-    def statement_ms(self) -> int:
-        """Return how long one statement that blocks clients may run now."""
-        return min(self._means.settings.statement_timeout_ms or self._left_ms(), self._left_ms())
+        with self.paused():  # what is asked on the way is not the revision's
+            if statement.reads and self._outside and not statement.sets:
+                self._runner.ask_alone(cursor, statement, execute)
+            elif not statement.reads and self.at.was_done(statement):
+                return
+            elif self._outside and not statement.reads:
+                self._runner.run_in_block(cursor, statement, execute)
+            else:
+                self._runner.run_inside(cursor, statement, execute, outside=self._outside)

@@ -37,7 +37,6 @@ SELECT heads
                                     WHERE digest = %(models)s AND broken_by IS NULL AND contract IS NOT NULL))
    AND NOT EXISTS (SELECT FROM migrator.run WHERE finished IS NULL)
    AND NOT EXISTS (SELECT FROM migrator.deferred)
-   AND NOT EXISTS ({fingerprint.COPIES})
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated'))
    AND NOT EXISTS (SELECT FROM migrator.instance i
                    WHERE coalesce(ended, seen) < now() - interval '30 days'

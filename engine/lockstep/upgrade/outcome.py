@@ -34,6 +34,7 @@ class Outcome:
             "loaded": list(self.loaded), "ahead": list(self.ahead),
             "deferred": [step.revision for step in self.pending] if self.deferred else [],
             "waits_for": [_objection(item) for item in self.deferred.objections] if self.deferred else [],
+            "stays": list(self.deferred.kept) if self.deferred else [],
             "waits_for_backfill": (self.deferred.backfill[0] or None) if self.deferred else None,
         }  # fmt: skip
 

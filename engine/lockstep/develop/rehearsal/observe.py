@@ -18,7 +18,7 @@ import psycopg2
 from lockstep.develop.rehearsal import snapshot
 from lockstep.develop.rehearsal.observation import BACKFILL, STRENGTH, Changes, Lock, Observation
 from lockstep.postgres import statements
-from lockstep.upgrade.execution import sqlstate
+from lockstep.upgrade.statement_runner import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

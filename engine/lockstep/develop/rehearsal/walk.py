@@ -21,7 +21,7 @@ from lockstep.postgres import connect
 from lockstep.postgres.address import address
 from lockstep.postgres.control import Control
 from lockstep.project import plan
-from lockstep.upgrade.execution import sqlstate
+from lockstep.upgrade.statement_runner import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
