@@ -11,7 +11,7 @@ from lockstep import contract, ledger
 from lockstep.errors import Refused
 from lockstep.ledger import Applied, fingerprint, releases
 from lockstep.postgres import session
-from lockstep.project import environment, manifest, plan, release
+from lockstep.project import manifest, plan, release
 from lockstep.project.checkpoint_file import NONE
 from lockstep.report import counted, step_line
 from lockstep.upgrade import backfill_steps, exposure, foresight, grants, load_within_run, verify
