@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from lockstep import contract
 from lockstep.contract import catalog
-from lockstep.postgres import statements
-from lockstep.upgrade import outside_transaction
+from lockstep.postgres import outside_transaction, statements
 
 DROP = "ALTER TABLE t DROP COLUMN old"
 TABLE = "CREATE TABLE t (id bigint PRIMARY KEY, old text, n int)"

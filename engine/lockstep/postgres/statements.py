@@ -7,7 +7,7 @@ import hashlib
 import re
 from typing import Any, NamedTuple
 
-from lockstep.upgrade import outside_transaction
+from lockstep.postgres import outside_transaction
 
 # SQLAlchemy hands the driver's placeholders over; the grammar knows only $1.
 _PLACEHOLDER = re.compile(r"%\((?:[^)]+)\)s|%s")

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lockstep import contract
 from lockstep.contract import ERROR, Need
 from lockstep.contract.catalog import Catalog, Constraint
+from lockstep.postgres.outside_transaction import Takes
 from lockstep.postgres.statements import masked, quoted
-from lockstep.upgrade.outside_transaction import Takes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lockstep.contract import Contract
+    from lockstep.postgres.outside_transaction import Kind
     from lockstep.postgres.statements import Statement
-    from lockstep.upgrade.outside_transaction import Kind
 
 _FLAG = "--ignore-live-releases REASON does it all the same"
 # Warnings elsewhere, where they can be taken back: what these tell of defers, with or without --strict.

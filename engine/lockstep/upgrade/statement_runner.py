@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lockstep import ledger
 from lockstep.errors import StepFailed
-from lockstep.upgrade import foresight, outside_transaction
+from lockstep.postgres import outside_transaction
+from lockstep.upgrade import foresight
 from lockstep.upgrade.invalid_indexes import Rubble, is_valid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lockstep.ledger.run_context import Means
+    from lockstep.postgres.outside_transaction import Kind
     from lockstep.postgres.session import Session
     from lockstep.postgres.statements import Statement
     from lockstep.project.plan import Step
     from lockstep.upgrade.foresight import Foreseen
-    from lockstep.upgrade.outside_transaction import Kind
     from lockstep.upgrade.statement_cursor import StatementCursor
     from lockstep.upgrade.statement_watch import Watch
 
