@@ -150,7 +150,8 @@ class Applier:
         """Name the statements that a revision which left its transaction has kept."""
         error.kept = execution.at.kept
         if error.kept:
-            stays = f"{counted(len(error.kept), 'statement')} of it stay, and a later run goes on after them"
+            stay = "stays" if len(error.kept) == 1 else "stay"
+            stays = f"{counted(len(error.kept), 'statement')} of it {stay}, and a later run goes on from there"
             error.cure = error.cure.replace(_NOTHING_KEPT, stays)
             error.details += tuple(f"stays: {text}" for text in error.kept)
         elif isinstance(error, Refused) and execution.at.row:
