@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lockstep.project.environment import Project
 
 # An env.py that says none of these words decides by nothing but its own text.
-_KNOWN = f"(?:alembic|sqlalchemy|logging|{__name__.partition('.')[0]})"
+_KNOWN = f"(?:alembic|sqlalchemy|logging|{manifest.__name__.partition('.')[0]})"
 _DECIDES = re.compile(rf"environ|getenv|get_x_argument|^\s*(?:from|import)\s+(?!{_KNOWN}\b)", re.MULTILINE)
 
 
