@@ -139,7 +139,8 @@ class Migrator(Peer):
             os.utime(path, (1_700_000_000, 1_700_000_000))
         _compiled(here)
         self.run(
-            "postgresql://", ["env", f"PYTHONPATH={here.parent}", sys.executable, "-m", "lockstep.project.manifest"]
+            "postgresql://",
+            ["env", f"PYTHONPATH={here.parent}", sys.executable, "-m", "lockstep.project.manifest_writer"],
         )
 
     def env(self, url: str) -> dict[str, str]:

@@ -110,6 +110,7 @@ def pytest_configure_node(node):
 
 def pytest_configure(config):
     # What a developer has exported must not change what a test shows.
+    os.environ["XDG_CACHE_HOME"] = os.devnull  # no manifest is kept from one test for another
     config.given_url = os.environ.pop("TEST_DATABASE_URL", None)
     for name in list(os.environ):
         if name not in KEPT and (name in MINE or name.startswith(PREFIXES)):

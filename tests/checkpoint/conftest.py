@@ -6,7 +6,7 @@ import pytest
 
 from tests.checkpoint.everything import EVERYTHING
 from tests.migrator.conftest import client, db, foreign, project, run, spawn, undisturbed  # noqa: F401
-from tests.migrator.test_quick import Copy
+from tests.migrator.test_look import Copy
 
 
 @pytest.fixture

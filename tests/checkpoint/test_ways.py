@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from lockstep.ledger import fingerprint as stated
 from tests.conftest import ROOT
 from tests.migrator.rig import until
-from tests.migrator.test_quick import DONE, HEAD, Copy
+from tests.migrator.test_look import DONE, HEAD, Copy
 from tests.torture import state
 
 WAYS = {"neither": (False, False), "manifest": (True, False), "checkpoint": (False, True), "both": (True, True)}

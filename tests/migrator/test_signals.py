@@ -256,8 +256,8 @@ def struck(place, environment, *arguments):
 @pytest.mark.parametrize(
     ("place", "columns"),
     [
-        ("migrator.quick:answer", []),  # before anything
-        ("migrator.driver:complete", []),  # before it has read its arguments
+        ("lockstep.cli:main", []),  # before anything
+        ("lockstep.flags:_separated", []),  # before it has read its arguments
         ("importlib:import_module", []),  # before it has its verb
         ("lockstep.project.environment:load", []),  # before it has connected
         ("lockstep.report/Report:finish", ["id"]),  # after all was done

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # All that a run of any kind imports.
 LOADED = (
     "alembic.command", "pgparse", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras",
-    "encodings.idna", "migrator.run", "migrator.fresh", "lockstep.contract.load", "lockstep.contract.derived",
+    "encodings.idna", "lockstep.upgrade.run_lock", "lockstep.upgrade.job", "lockstep.upgrade.load_checkpoint", "lockstep.parsing", "lockstep.contract.load", "lockstep.contract.derived",
     "lockstep.cli", "lockstep.develop.rehearsal.arguments", "lockstep.backfill.arguments",
     "lockstep.verbs.upgrade", "lockstep.verbs.downgrade", "lockstep.verbs.backfill",
 )  # fmt: skip
@@ -31,10 +31,10 @@ def serve():
     for name in LOADED:
         importlib.import_module(name)
     from lockstep import __main__ as entry  # noqa: PLC0415
-    from lockstep import cli  # noqa: PLC0415
+    from lockstep import parsing  # noqa: PLC0415
 
-    made = cli.parser()  # a tenth of what a child costs; the environment here holds nothing that would change it
-    cli.parser = lambda: made
+    made = parsing.build()  # a tenth of what a child costs; the environment here holds nothing that would change it
+    parsing.build = lambda: made
     gc.collect()
     gc.freeze()  # a child that looks for garbage would write into every page, and have a copy of each
     for line in sys.stdin:

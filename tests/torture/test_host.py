@@ -191,7 +191,7 @@ def test_a_migrator_whose_clock_is_years_off_does_its_work(clock, spawn, run, pr
     project.sql("a1", "CREATE TABLE t (id int)")
     project.outside("b2", "CREATE INDEX CONCURRENTLY ix ON t (id)")
     given = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
-    # libpq's bound for one connection goes by the clock of the day: on a loaded machine the quick one ends it early.
+    # libpq's bound for one connection goes by the clock of the day: on a loaded machine it ends early.
     done = spawn("upgrade", project=project, **given, MIGRATOR_WAIT="60s").result(90)
     clear(done, {0})
     converges(run, project, db, ["a1", "b2"])
@@ -241,7 +241,7 @@ def test_two_thousand_revisions_fit_into_128_megabytes(db, project):
     for number in range(2000):
         project.sql(f"r{number:04}", *(["CREATE TABLE t (id int)"] if number == 0 else []))
     # The process says so itself: what the system counts for a child includes what its parent had when it began.
-    code = "import sys; from migrator.quick import main; code = main(['upgrade', 'r0002']); "
+    code = "import sys; from lockstep.cli import main; code = main(['upgrade', 'r0002']); "
     code += "print(code, next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     given = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PATH": os.environ["PATH"]}
     argv = [sys.executable, "-W", "ignore", "-c", code]

@@ -13,25 +13,17 @@ import psycopg2
 import pytest
 
 from lockstep.project import checkpoint_file
-from lockstep.upgrade import fresh
 from tests.migrator.rig import PATIENT, until
-from tests.migrator.test_quick import DONE, HEAD, Copy
+from tests.migrator.test_look import DONE, HEAD, Copy
 from tests.migrator.test_signals import STRUCK
 from tests.torture import state
 
 LOADED = "loaded     checkpoint of 8 revisions"
 SEEN = (
-    "import sys, json; from lockstep.upgrade import quick; code = quick.main(sys.argv[1:]); "
-    "print(json.dumps(sorted({'sqlalchemy', 'alembic', 'lockstep.cli'} & set(sys.modules))), file=sys.stderr); "
+    "import sys, json; from lockstep import cli; code = cli.main(sys.argv[1:]); "
+    "print(json.dumps(sorted({'sqlalchemy', 'alembic'} & set(sys.modules))), file=sys.stderr); "
     "sys.exit(code)"
 )
-# All of ours that is loaded before the server is at work at the file; the rest is loaded meanwhile.
-FIRST = {
-    "quick", "driver", "manifest", "state", "fresh", "answer", "errors", "report", "connect", "address", "pooler",
-    "tls", "exposure", "holding", "ledger", "prepared", "backfill", "backfill.tables", "lock", "clock", "interrupt",
-    "means", "settings", "checkpoint", "checkpoint.file", "checkpoint.load", "outcome", "signals", "silence",
-}  # fmt: skip
-TOO_DEAR = {"dataclasses", "inspect", "pathlib", "socket", "traceback", "sqlalchemy", "alembic"}
 
 
 @pytest.fixture
@@ -70,14 +62,6 @@ def test_it_is_loaded_without_alembic_or_sqlalchemy(copy, execute):
     assert copy.upgrade()[:2] == (True, 0)  # and the next one has nothing to do, which it sees at once
 
 
-def test_little_is_imported_before_the_load(copy):
-    names = "import sys; from lockstep.upgrade import quick; from lockstep.postgres import driver; driver.core(); driver.complete(); from lockstep.upgrade import fresh; "
-    done = copy.python("-c", names + "print(sorted(sys.modules))")
-    loaded = set(eval(done.stdout))  # noqa: S307 - a list of names, printed just now
-    assert {name for name in loaded if name.startswith("migrator.")} == {f"migrator.{name}" for name in FIRST}
-    assert not loaded & TOO_DEAR
-
-
 def test_it_leaves_what_the_whole_way_leaves(copy, server, execute):
     def after(url, *words, **variables):
         assert copy.run("upgrade", *words, MIGRATOR_DATABASE_URL=url, **variables)[0] == 0
@@ -86,7 +70,9 @@ def test_it_leaves_what_the_whole_way_leaves(copy, server, execute):
 
     with server.database() as other, server.database() as third:
         quickly = after(copy.url)
-        assert quickly == after(other, "--lock-wait", "3s")  # a flag that only the whole way knows
+        copy.manifest.rename(copy.top / "kept")
+        assert quickly == after(other)
+        (copy.top / "kept").rename(copy.manifest)
         by_revisions = after(third, "--checkpoint", "none")
 
     # But for where a column lies in its table, and what the ledger says of how it came about.
@@ -201,8 +187,8 @@ def test_killed_in_the_middle_nothing_happened(copy, halted, execute):
 
 CUT_OFF = """
 import os, signal, sys
+from lockstep import cli
 from lockstep.postgres.control import Control
-from lockstep.postgres import connect; from lockstep.upgrade import quick
 at, seen, rows = int(sys.argv[1]), 0, Control.rows
 def counted(*words):
     global seen
@@ -212,7 +198,7 @@ def counted(*words):
         os.kill(os.getpid(), signal.SIGKILL)
     return there
 Control.rows = counted
-sys.exit(quick.main(["upgrade"]))
+sys.exit(cli.main(["upgrade"]))
 """
 LEDGER_MADE, AT_HEAD, LOAD_DONE, VERIFIED, ALL = 11, 14, 15, 22, 26
 
@@ -245,7 +231,7 @@ def test_stopped_in_the_middle_it_says_so_and_nothing_happened(copy, halted, exe
 
 def test_stopped_while_it_finds_that_the_whole_way_has_to_look_it_is_stopped_there(copy, execute):
     execute("CREATE TABLE theirs (id int)")
-    said = copy.python("-c", STRUCK, "migrator.fresh:_require_fit:once", "upgrade")
+    said = copy.python("-c", STRUCK, "lockstep.upgrade.load_checkpoint:instead_of_all:once", "upgrade")
     assert (said.returncode, said.stderr.splitlines()[-1].partition(":")[0]) == (143, "interrupted"), said
     assert execute("SELECT to_regclass('migrator.step') IS NULL") == [(True,)]
 
@@ -286,12 +272,21 @@ def test_a_statement_that_fails_is_named_and_nothing_happened(copy, execute, sta
     assert goes_on(copy, execute) == ["failed", "done"]
 
 
-def test_a_bug_on_the_short_way_is_one_line_and_no_traceback(monkeypatch, capsys):
-    def boom(*_):
-        raise RuntimeError("boom")
+def test_a_bug_on_this_way_is_one_line_and_no_traceback(copy):
+    code = "import sys; from lockstep.upgrade import load_checkpoint as l; from lockstep import cli; l.exposure = None; sys.exit(cli.main(['upgrade']))"
+    said = copy.python("-c", code)
+    assert said.returncode == 70
+    assert "bug: AttributeError: " in said.stderr
+    assert "Traceback" not in said.stdout + said.stderr
 
-    monkeypatch.setattr(fresh, "_of_these", boom)
-    assert fresh.upgrade(None, "", "", None) == 70
-    said = capsys.readouterr()
-    assert "bug: RuntimeError: boom" in said.err
-    assert "Traceback" not in said.out + said.err
+
+def test_who_waited_for_the_lock_while_another_loaded_it_has_nothing_to_do(copy, halted, execute):
+    with subprocess.Popen(
+        [sys.executable, "-m", "migrator", "upgrade"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={"PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": copy.url}, cwd=copy.top,
+    ) as other:  # fmt: skip
+        assert other.stdout.readline().startswith("waiting    another migrator is at work")
+        execute("SELECT pg_advisory_unlock(78)")
+        assert halted.communicate()[0].startswith(LOADED)
+        assert other.communicate()[0] == DONE.format(HEAD)
+    assert execute("SELECT outcome FROM migrator.run ORDER BY id") == [("done",), ("done",)]

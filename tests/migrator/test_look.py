@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -12,15 +12,19 @@ import subprocess
 import sys
 import threading
 import time
+from binascii import crc32
 from pathlib import Path
 
 import psycopg2
 import pytest
 from sqlalchemy import make_url
 
-from lockstep.ledger import fingerprint as state
+from lockstep import cli, flags
+from lockstep import settings as given
+from lockstep.ledger import fingerprint
 from lockstep.project import manifest
-from lockstep.upgrade import quick
+from lockstep.report import Report
+from lockstep.upgrade import holding, look
 from tests.app.rig import Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,12 +37,15 @@ def upgrade():
     op.execute({2!r})
 """
 
-# All of it, after what Python itself loads to start. Each further one is paid for by every deploy.
+# All of ours, and what is not to be loaded for it: each further one is paid for by every deploy.
 MAY_IMPORT = {
-    "migrator", "migrator.__main__", "migrator.quick", "migrator.driver", "lockstep.project.manifest", "lockstep.stop.signals",
-    "migrator.state",
-    "psycopg2._psycopg", "psycopg2.errors", "datetime", "_datetime", "math", "operator", "_operator",  # for its dates
-    "atexit", "_socket", "select",
+    "__main__", "address", "answer", "cli", "clock", "commands", "commands.upgrade", "connect", "errors", "fingerprint",
+    "flags", "holding", "interrupt", "line", "look", "manifest", "means", "outcome", "pooler", "report", "request",
+    "settings", "signals", "silence", "tls",
+}  # fmt: skip
+TOO_DEAR = {
+    "alembic", "argparse", "ast", "configparser", "dataclasses", "hashlib", "inspect", "pathlib", "sqlalchemy",
+    "subprocess", "traceback", "typing", "ipaddress",
 }  # fmt: skip
 
 
@@ -52,16 +59,6 @@ class Copy:
         self.manifest = self.here / "versions.manifest"
         ignored = [] if source != ROOT else ["__pycache__", "*.manifest"]
         shutil.copytree(source / "migrator", self.here, ignore=shutil.ignore_patterns(*ignored))
-        if source == ROOT:
-            # On a machine with much else to do a connection may take longer, and the whole way would be taken.
-            self.connects_within(PATIENCE_S)
-
-    def connects_within(self, seconds):
-        """Set for how long the quick way waits for a connection."""
-        path = self.here / "quick.py"
-        text, found = re.subn(r'(?m)^CONNECT_TIMEOUT_S = "\d+"', f'CONNECT_TIMEOUT_S = "{seconds}"', path.read_text())
-        assert found == 1
-        path.write_text(text)
 
     def age(self, seconds=10):
         """Let all files be a little older than what is written now, as a checkout is older than its image."""
@@ -79,7 +76,7 @@ class Copy:
         )
 
     def make_manifest(self):
-        done = self.python("-m", "lockstep.project.manifest")
+        done = self.python("-m", "lockstep.project.manifest_writer")
         assert done.returncode == 0, done.stderr
         assert self.manifest.is_file()
 
@@ -88,10 +85,10 @@ class Copy:
         return done.returncode, done.stdout, done.stderr
 
     def upgrade(self, *words, **variables):
-        """Upgrade; tell whether the quick way was enough, and what came of it."""
+        """Upgrade; tell whether a look was enough, and what came of it."""
         code = (
-            "import sys; from lockstep.upgrade import quick; code = quick.main(sys.argv[1:]); "
-            "print('lockstep.cli' not in sys.modules, file=sys.stderr); sys.exit(code)"
+            "import sys; from lockstep import cli; code = cli.main(sys.argv[1:]); "
+            "print('alembic' not in sys.modules, file=sys.stderr); sys.exit(code)"
         )
         done = self.python("-c", code, "upgrade", *words, **variables)
         lines = done.stderr.splitlines()
@@ -111,7 +108,7 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def copy(tmp_path, prepared, migrated_database, execute):
     """The same on a database as a run left it; a clone has not kept its rights on the database itself."""
-    rights = state.RIGHTS.format(path="current_setting('search_path')") % {"role": "'app'"}
+    rights = fingerprint.RIGHTS.format(path="current_setting('search_path')") % {"role": "'app'"}
     execute(f"UPDATE migrator.state SET rights = {rights}")
     return Copy(tmp_path, migrated_database, prepared.top)
 
@@ -134,7 +131,9 @@ HEAD = "a2f84b6c19e7"
 
 
 def test_says_and_records_what_the_whole_way_does(copy, execute):
-    whole = copy.run("upgrade", "--lock-wait", "3s")  # a flag that only the whole way knows
+    copy.manifest.rename(copy.top / "kept")
+    whole = copy.run("upgrade")
+    (copy.top / "kept").rename(copy.manifest)
     quickly, code, said = copy.upgrade()
     assert quickly
     assert (code, said) == (0, DONE.format(HEAD)) == whole[:2]
@@ -143,12 +142,33 @@ def test_says_and_records_what_the_whole_way_does(copy, execute):
     assert last == before
 
 
-def test_imports_nothing_but_the_driver(copy):
-    names = "import sys; a = set(sys.modules); from lockstep.upgrade import quick; "
-    names += "quick.main(['upgrade']); print(sorted(set(sys.modules) - a), file=sys.stderr)"
+def test_imports_the_driver_and_little_else(copy):
+    names = (
+        "import sys; a = set(sys.modules); import psycopg2; from lockstep import __main__; from lockstep import cli; "
+    )
+    names += "cli.main(['upgrade']); print(sorted(set(sys.modules) - a), file=sys.stderr)"
     done = copy.python("-c", names)
     assert done.returncode == 0
-    assert set(eval(done.stderr)) <= MAY_IMPORT  # noqa: S307 - a list of names, printed just now
+    loaded = set(eval(done.stderr))  # noqa: S307 - a list of names, printed just now
+    assert {name for name in loaded if name.startswith("migrator.")} == {f"migrator.{name}" for name in MAY_IMPORT}
+    assert not loaded & TOO_DEAR
+
+
+def test_a_plain_command_line_is_read_as_argparse_reads_it(monkeypatch):
+    monkeypatch.setenv("MIGRATOR_RUN_ID", "of the environment")
+    lines = [
+        ["upgrade"], ["upgrade", "--run-id", "r", "--expect-commit=c"], ["upgrade", "--strict", "--lock-wait", "3s"],
+        ["upgrade", "--deferred-only", "--json"], ["plan"], ["status", "--debug"], ["check", "--config=x=y"],
+        ["revision", "-m", "text", "--empty"], ["revision", "--message=text"], ["wait", "--commit="],
+    ]  # fmt: skip
+    for argv in lines:
+        assert vars(flags.plain(argv)) == vars(cli.parser().parse_args(argv)), argv
+    others = [
+        [], ["--help"], ["upgrade", "-h"], ["upgrade", "r1"], ["upgrade", "--run", "r"], ["upgrade", "--run-id"],
+        ["upgrade", "--run-id", "-x"], ["upgrade", "--strict=yes"], ["upgrade", "--bad"], ["nothing"], ["downgrade"],
+        ["history"], ["rehearse"], ["backfill", "status"], ["upgrade", "--", "r1"],
+    ]  # fmt: skip
+    assert [flags.plain(argv) for argv in others] == [None] * len(others)
 
 
 def test_asks_once(copy):
@@ -187,6 +207,14 @@ def relay(url):
         thread.join()
 
 
+def test_a_copy_of_the_schema_that_an_earlier_run_left_is_dropped(copy, execute):
+    [(name,)] = execute("SELECT 'migrator_copy_' || oid || '_0f' FROM pg_database WHERE datname = current_database()")
+    execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    assert copy.upgrade() == (False, 0, DONE.format(HEAD))
+    assert execute("SELECT 1 FROM pg_database WHERE datname = %s", name) == []
+    assert copy.upgrade() == (True, 0, DONE.format(HEAD))
+
+
 def test_a_revision_added_since_is_applied(copy, execute):
     copy.add("later", HEAD, "CREATE TABLE later ()")
     quickly, code, said = copy.upgrade()
@@ -207,12 +235,10 @@ def test_an_edited_revision_of_the_same_size_is_seen(copy, when):
     [path] = copy.versions.glob("*_create_users.py")
     before = path.stat()
     if when == "in the second it was written":
-        written = int(re.search(r"^written (\d+)$", copy.manifest.read_text(), re.MULTILINE)[1])
+        written = manifest._parsed(str(copy.manifest))["written"]
         os.utime(path, (written, written))
         copy.make_manifest()  # now of a file that was changed in the same second
-        copy.manifest.write_text(
-            re.sub(r"^written .*$", f"written {written}", copy.manifest.read_text(), count=1, flags=re.MULTILINE)
-        )
+        altered(copy.manifest, written=written)
         before = path.stat()
     path.write_text(path.read_text().replace('"email"', '"emaix"'))
     if when == "in the second it was written":
@@ -241,9 +267,21 @@ def test_times_alone_do_not_make_it_stale(copy):
     assert copy.upgrade() == (True, 0, DONE.format(HEAD))
 
 
-@pytest.mark.parametrize("text", ["", "{}", "{}\n\n\n\n", "format 3\n\na\n\nb\n\n", "\x00\xff", "[]\n\n1\t2\t3\n\nx"])
+def altered(path, **more):
+    """Write a manifest anew with other values, as if it had been made so."""
+    body = json.dumps(manifest._parsed(str(path)) | more)
+    path.write_text(f"{manifest.FORMAT} {crc32(body.encode()):08x}\n{body}")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "{}\n\n\n\n", "manifest 4\n{}", "\x00\xff", "[]\n\n1\t2\t3\n\nx"])
 def test_a_damaged_manifest_is_as_none(copy, text):
     copy.manifest.write_text(text)
+    assert copy.upgrade() == (False, 0, DONE.format(HEAD))
+
+
+@pytest.mark.parametrize("more", [{"heads": None}, {"listed": 1}, {"places": "x"}, {"written": "x"}, {"files": [1]}])
+def test_a_manifest_of_another_shape_is_as_none(copy, more):
+    altered(copy.manifest, **more)
     assert copy.upgrade() == (False, 0, DONE.format(HEAD))
 
 
@@ -279,13 +317,32 @@ MOVED = {
 
 
 @pytest.mark.parametrize("what", MOVED)
-def test_whatever_moved_goes_the_whole_way(copy, execute, what, monkeypatch):
-    monkeypatch.setattr(quick, "CONNECT_TIMEOUT_S", str(PATIENCE_S))
-    env = {"MIGRATOR_DATABASE_URL": copy.url}
-    known = manifest.read(str(copy.manifest))
-    assert quick._upgrade(known, [], env) == 0
+def test_whatever_moved_is_not_at_rest(copy, execute, what):
+    config = str(copy.here / "alembic.ini")
+    known = manifest.read(config)
+    chosen = given.load(
+        {"config": config, "app_role": "app"}, {"MIGRATOR_DATABASE_URL": copy.url, "IMAGE_COMMIT": "unknown"}
+    )
+
+    def is_at_rest():
+        with holding.reached(chosen, Report(quiet=True)) as means:
+            return look.is_at_rest(means, known)
+
+    assert is_at_rest()
     execute(MOVED[what])
-    assert quick._upgrade(known, [], env) is None
+    assert not is_at_rest()
+
+
+def test_an_app_role_that_is_to_be_made_is_made(copy, execute):
+    role = f"made_{os.getpid()}"
+    try:
+        assert not copy.upgrade(MIGRATOR_APP_ROLE=role)[0]
+        assert copy.upgrade(MIGRATOR_APP_ROLE=role)[0]
+        assert (
+            f"created    the database role {role}" in copy.upgrade(MIGRATOR_APP_ROLE=role, MIGRATOR_APP_PASSWORD="x")[2]
+        )
+    finally:
+        execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_rights_that_were_lost_are_granted_again(copy, execute):
@@ -348,7 +405,6 @@ def test_an_older_project_whose_version_table_is_in_public(copy, execute):
 
 
 def test_a_signal_while_it_waits_for_a_server_that_does_not_answer(copy):
-    copy.connects_within(2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x"
         env = {**os.environ, "PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": url}
@@ -366,17 +422,14 @@ def test_a_signal_while_it_waits_for_a_server_that_does_not_answer(copy):
 
 SILENCED = """
 import sys
-from lockstep.upgrade import quick
-quick._LOOKS = int(sys.argv.pop(1))
-def silenced(connection, whole=quick._wait):
+from lockstep.upgrade import look; from lockstep.stop import watchdog as silence
+silence.PATIENCE_S = 0.2
+whole = look.is_at_rest
+def silenced(*arguments):
     print("asked", flush=True)
     sys.stdin.readline()  # the network is silent by now
-    try:
-        whole(connection)
-    except TimeoutError:
-        print("given up", flush=True)
-        raise
-quick._wait = silenced
+    return whole(*arguments)
+look.is_at_rest = silenced
 from lockstep import __main__
 __main__.run()
 """
@@ -385,8 +438,9 @@ __main__.run()
 @pytest.mark.parametrize("ends", ["by a signal", "by itself"])
 def test_a_server_that_takes_the_question_and_says_nothing_is_not_waited_for(ends, copy):
     network = Network(copy.url)
+    deadline = "2s" if ends == "by itself" else "60s"
     process = subprocess.Popen(
-        [sys.executable, "-c", SILENCED, "3" if ends == "by itself" else "600", "upgrade"],
+        [sys.executable, "-c", SILENCED, "upgrade", "--deadline", deadline],
         env={**os.environ, "PYTHONPATH": str(copy.top), "MIGRATOR_DATABASE_URL": network.url},
         cwd=copy.top, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -396,14 +450,10 @@ def test_a_server_that_takes_the_question_and_says_nothing_is_not_waited_for(end
     process.stdin.flush()
     if ends == "by a signal":
         process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == "given up\n"
-    network.mend()  # for the whole way
     out, err = process.communicate(timeout=30)
     network.close()
-    if ends == "by a signal":
-        assert (process.returncode, out, err.partition(":")[0]) == (143, "", "interrupted")
-    else:
-        assert (process.returncode, out) == (0, DONE.format(HEAD)), err
+    code, word = (143, "interrupted") if ends == "by a signal" else (5, "unreachable")
+    assert (process.returncode, out, err.splitlines()[-1].partition(":")[0]) == (code, "", word)
 
 
 def test_a_schema_for_the_apps_tables_is_quick_once_it_is_first_on_the_path(copy):
@@ -415,7 +465,7 @@ def test_a_schema_for_the_apps_tables_is_quick_once_it_is_first_on_the_path(copy
 @pytest.mark.parametrize("verb", ["status", "plan"])
 def test_what_only_asks_loads_neither_alembic_nor_sqlalchemy_at_head(copy, verb):
     code = (
-        "import sys; from lockstep.upgrade import quick; code = quick.main(sys.argv[1:]); "
+        "import sys; from lockstep import cli; code = cli.main(sys.argv[1:]); "
         "print(sorted({'alembic', 'sqlalchemy'} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
     )
     said = copy.python("-c", code, verb)

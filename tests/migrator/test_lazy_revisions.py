@@ -12,8 +12,8 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from lockstep.errors import Refused
-from lockstep.project import lazy_revisions as unread
-from tests.migrator.test_quick import DONE, HEAD, copy, execute, prepared  # noqa: F401 - its fixtures
+from lockstep.project import lazy_revisions
+from tests.migrator.test_look import DONE, HEAD, copy, execute, prepared  # noqa: F401 - its fixtures
 
 FILES = {
     "1_one.py": "'''Make one thing\n\nand say more of it.'''\nrevision = 'one'\ndown_revision = None\n",
@@ -28,8 +28,8 @@ def hear(event, arguments):
     if event == "exec" and "/migrator/versions/" in arguments[0].co_filename:
         print("loaded:", arguments[0].co_filename)
 sys.addaudithook(hear)
-from lockstep.upgrade import quick
-sys.exit(quick.main(["upgrade"]))
+from lockstep import cli
+sys.exit(cli.main(["upgrade"]))
 """
 # Says that it is being loaded, and is not done with it before whoever started the process is.
 HALTS = """
@@ -65,7 +65,7 @@ def test_the_history_is_that_of_the_files_and_no_file_is_loaded_for_it(script, t
         raise AssertionError(f"{path} was loaded")
 
     other = ScriptDirectory(str(tmp_path))
-    unread.put_in(other, unread.written(script), load)
+    lazy_revisions.put_in(other, lazy_revisions.described(script._load_revisions(), tmp_path), tmp_path, load)
     assert facts(other) == facts(script)
     assert [item.revision for item in other.walk_revisions()] == [item.revision for item in script.walk_revisions()]
     assert other.get_revision("left@head").revision == script.get_revision("left@head").revision
@@ -74,7 +74,12 @@ def test_the_history_is_that_of_the_files_and_no_file_is_loaded_for_it(script, t
 def test_a_file_is_loaded_once_and_is_what_it_is(script, tmp_path):
     loaded = []
     other = ScriptDirectory(str(tmp_path))
-    unread.put_in(other, unread.written(script), lambda path: loaded.append(path.name) or unread.of_file(path))
+    lazy_revisions.put_in(
+        other,
+        lazy_revisions.described(script._load_revisions(), tmp_path),
+        tmp_path,
+        lambda path: loaded.append(path.name) or lazy_revisions.of_file(path),
+    )
     module = other.get_revision("three").module
     assert module.upgrade.__code__.co_filename == str(tmp_path / "versions" / "3_three.py")
     assert module.depends_on == ["two"]
@@ -90,7 +95,7 @@ def test_a_file_that_cannot_be_loaded_is_run_once_and_says_why_each_time(script,
         raise Refused("it is not to be had", "correct it")
 
     other = ScriptDirectory(str(tmp_path))
-    unread.put_in(other, unread.written(script), load)
+    lazy_revisions.put_in(other, lazy_revisions.described(script._load_revisions(), tmp_path), tmp_path, load)
     module = other.get_revision("three").module
     for name in ("upgrade", "upgrade", "downgrade"):
         with pytest.raises(Refused, match="it is not to be had"):
@@ -103,7 +108,9 @@ def test_no_name_in_a_file_is_one_of_ours(script, tmp_path):
     text = "revision = 'three'\ndown_revision = None\ndef _load(path): assert False\n_error = 1\n"
     (tmp_path / "versions" / "3_three.py").write_text(text)
     other = ScriptDirectory(str(tmp_path))
-    unread.put_in(other, unread.written(script), unread.of_file)
+    lazy_revisions.put_in(
+        other, lazy_revisions.described(script._load_revisions(), tmp_path), tmp_path, lazy_revisions.of_file
+    )
     module = other.get_revision("three").module
     assert [hasattr(module, name) for name in ("upgrade", "downgrade", "_load")] == [False, False, True]
 
