@@ -138,10 +138,8 @@ class Migrator(Peer):
         for path in here.rglob("*"):
             os.utime(path, (1_700_000_000, 1_700_000_000))
         _compiled(here)
-        self.run(
-            "postgresql://",
-            ["env", f"PYTHONPATH={here.parent}", sys.executable, "-m", "lockstep.project.manifest_writer"],
-        )
+        bake = [sys.executable, "-m", "lockstep.project.manifest_writer"]
+        self.run("postgresql://", ["env", f"PYTHONPATH={here.parent}", *bake])
 
     def env(self, url: str) -> dict[str, str]:
         return super().env(url) | {"PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": url,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -60,12 +61,18 @@ def facts(script):
     }  # fmt: skip
 
 
+def put_in(other, script, load):
+    """Tell one script directory the history of another of the same files."""
+    top = Path(script.dir)
+    lazy_revisions.put_in(other, lazy_revisions.described(script._load_revisions(), top), top, load)
+
+
 def test_the_history_is_that_of_the_files_and_no_file_is_loaded_for_it(script, tmp_path):
     def load(path):
         raise AssertionError(f"{path} was loaded")
 
     other = ScriptDirectory(str(tmp_path))
-    lazy_revisions.put_in(other, lazy_revisions.described(script._load_revisions(), tmp_path), tmp_path, load)
+    put_in(other, script, load)
     assert facts(other) == facts(script)
     assert [item.revision for item in other.walk_revisions()] == [item.revision for item in script.walk_revisions()]
     assert other.get_revision("left@head").revision == script.get_revision("left@head").revision
@@ -74,12 +81,7 @@ def test_the_history_is_that_of_the_files_and_no_file_is_loaded_for_it(script, t
 def test_a_file_is_loaded_once_and_is_what_it_is(script, tmp_path):
     loaded = []
     other = ScriptDirectory(str(tmp_path))
-    lazy_revisions.put_in(
-        other,
-        lazy_revisions.described(script._load_revisions(), tmp_path),
-        tmp_path,
-        lambda path: loaded.append(path.name) or lazy_revisions.of_file(path),
-    )
+    put_in(other, script, lambda path: loaded.append(path.name) or lazy_revisions.of_file(path))
     module = other.get_revision("three").module
     assert module.upgrade.__code__.co_filename == str(tmp_path / "versions" / "3_three.py")
     assert module.depends_on == ["two"]
@@ -95,7 +97,7 @@ def test_a_file_that_cannot_be_loaded_is_run_once_and_says_why_each_time(script,
         raise Refused("it is not to be had", "correct it")
 
     other = ScriptDirectory(str(tmp_path))
-    lazy_revisions.put_in(other, lazy_revisions.described(script._load_revisions(), tmp_path), tmp_path, load)
+    put_in(other, script, load)
     module = other.get_revision("three").module
     for name in ("upgrade", "upgrade", "downgrade"):
         with pytest.raises(Refused, match="it is not to be had"):
@@ -108,9 +110,7 @@ def test_no_name_in_a_file_is_one_of_ours(script, tmp_path):
     text = "revision = 'three'\ndown_revision = None\ndef _load(path): assert False\n_error = 1\n"
     (tmp_path / "versions" / "3_three.py").write_text(text)
     other = ScriptDirectory(str(tmp_path))
-    lazy_revisions.put_in(
-        other, lazy_revisions.described(script._load_revisions(), tmp_path), tmp_path, lazy_revisions.of_file
-    )
+    put_in(other, script, lazy_revisions.of_file)
     module = other.get_revision("three").module
     assert [hasattr(module, name) for name in ("upgrade", "downgrade", "_load")] == [False, False, True]
 

@@ -25,9 +25,7 @@ def counted():
         "variables": inside.VARIABLES,
         "models": inside.MODELS,
         "env.py": inside.ENVS,
-        "manifests": inside.manifests(
-            '{"format": 1, "written": 1, "heads": ["x"], "seals": ""}\n\n' + "a\n" * 99 + "\n\n" + "b", "x"
-        ),
+        "manifests": inside.manifests(inside.sealed('{"written": 1, "heads": ["x"], "seals": "", "files": []}'), "x"),
         "checkpoints": [
             *checkpoints.edited(good),
             *checkpoints.raw(good),

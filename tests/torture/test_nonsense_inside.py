@@ -1,8 +1,10 @@
 """Nonsense from whoever sets it up: URLs, arguments, variables, models, env.py, manifests; one clear line each."""
 
+import json
 import os
 import re
 import shutil
+from binascii import crc32
 
 import pytest
 
@@ -87,56 +89,42 @@ def test_an_env_py_of_any_content(failing, run, project):
 def manifests(good, other):
     """Return texts of a manifest cut short, swapped, or edited; none is true, but the ones of `other` look so."""
     cuts = [good[: len(good) * part // 40] for part in range(40)]
-    parts = good.split("\n\n")
-    swapped = [
-        "\n\n".join(parts[::-1]),
-        "\n\n".join(parts[:2]),
-        "\n\n".join([*parts, ""]),
-        parts[0],
-        "\n\n".join([parts[0], parts[2], parts[1]]),
+    head, _, body = good.partition("\n")
+    swapped = [f"{body}\n{head}", body, head, f"{head}\n{head}", f"{head}\n\n{body}", f"{good}\n", f" {good}"]
+    edits = [good.replace(manifest.FORMAT, word) for word in ("manifest 4", "", "'3'", "[]", "1e400", "-1")]
+    edits += [re.sub(r'"written": \d+', f'"written": {value}', good) for value in ("", "x", "[]", "NaN", "0")]
+    edits += [good.replace('"heads"', '"heats"'), good.replace('"x"', '"y"'), good.replace(" ", "=", 1), good.upper()]
+    shapes = [sealed(found) for found in ("{}", "null", "[]", "1", '"x"', "NaN", "")]
+    known = json.loads(body)
+    shapes += [
+        sealed(json.dumps(known | {name: None})) for name in known if name not in ("environment", "working_directory")
     ]
-    edits = [
-        good.replace(f"format {manifest.FORMAT}", f"format {value}")
-        for value in ("2", "0", "", "'3'", "[]", "1e400", "-1")
-    ] + [re.sub(r"written \d+", f"written {value}", good) for value in ("", "x", "[]", "NaN")]
-    edits += [
-        good.replace("heads ", "heats "),
-        good.replace("seals ", "seal "),
-        good.replace(" ", "=", 1),
-        good.upper(),
-    ]
-    raw = [
-        "",
-        "\n\n\n\n",
-        "{}\n\n\n\n",
-        "null\n\n\n\n",
-        "[]\n\n\n\n",
-        "[" * 100_000,
-        "\x00" * 50,
-        "é" * 50,
-        good + good,
-        other,
-    ]
-    return [text for text in dict.fromkeys([*cuts, *swapped, *edits, *raw]) if text != good]
+    raw = ["", "\n\n\n\n", "{}\n\n", "null\n", "[" * 100_000, "\x00" * 50, "é" * 50, good + good, other]
+    return [text for text in dict.fromkeys([*cuts, *swapped, *edits, *shapes, *raw]) if text != good]
+
+
+def sealed(body):
+    """Return a text with the first line of one that is whole."""
+    return f"{manifest.FORMAT} {crc32(body.encode()):08x}\n{body}"
 
 
 def test_a_manifest_of_any_content_is_not_believed(tmp_path):
     """Whatever it holds, it is read as none: then the files themselves are."""
     top, path = tmp_path / "migrator", tmp_path / "migrator" / "versions.manifest"
     shutil.copytree("migrator", top, ignore=shutil.ignore_patterns("__pycache__", "versions.manifest"))
-    listing, _ = manifest._listed(str(top))
-    header = manifest.head_of(99999999999, ["x"], seals="y", models="z", ledger=1)
-    digests = [manifest._digest(str(top / line.split("\t")[0])) for line in listing]
-    good = "\n\n".join((header, "\n".join(listing), "\n".join(digests), "{}", "[]"))
-    other = "\n\n".join((header, "\n".join(listing[1:]), "\n".join(digests[1:]), "{}", "[]"))
+    config = str(top / "alembic.ini")
+    sources = manifest.Sources(["alembic.ini", "env.py", "models.py"], [("versions", False)], None, None)
+    known = manifest.Manifest(["x"], "y", "z", 1, "{}", "[]", ".", True, "")
+    good = manifest.text(config, sources, known, written=99999999999, sealed_files={})
+    fewer = json.loads(good.partition("\n")[2])
+    fewer |= {"listed": fewer["listed"][1:], "digests": fewer["digests"][1:]}
     path.write_text(good)
-    assert manifest.read(str(path)).heads == ("x",)
-    texts, believed = manifests(good, other), []
+    assert manifest.read(config).heads == ("x",)
+    texts, believed = manifests(good, sealed(json.dumps(fewer))), []
     for text in texts:
         path.write_text(text)
-        true = text.split("\n\n")[1:2] == good.split("\n\n")[1:2]  # the files are as it lists them
-        believed += [text[:200]] if manifest.read(str(path)) is not None and not true else []
+        believed += [text[:200]] if manifest.read(config) is not None else []
     path.write_bytes(b"\xff\xfe\x00")
-    assert manifest.read(str(path)) is None
+    assert manifest.read(config) is None
     assert not believed, f"{len(believed)} of {len(texts)}: {believed}"
     assert len(texts) > 60

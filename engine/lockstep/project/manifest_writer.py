@@ -19,7 +19,6 @@ from lockstep import contract, ledger, settings
 from lockstep.errors import MigratorError
 from lockstep.project import environment, lazy_revisions, manifest, release, seal
 from lockstep.project.manifest import Manifest, Sources
-from lockstep.verbs import stock_alembic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 # An env.py that says none of these words decides by nothing but its own text.
 _KNOWN = f"(?:alembic|sqlalchemy|logging|{manifest.__name__.partition('.')[0]})"
 _DECIDES = re.compile(rf"environ|getenv|get_x_argument|^\s*(?:from|import)\s+(?!{_KNOWN}\b)", re.MULTILINE)
+
+
+_HANDS_OVER = re.compile(r"^\w+\.enter\(context\)$", re.MULTILINE)  # its one statement, and the engine's own module
 
 
 def leave(project: Project, version_table: str | None = None) -> None:
@@ -133,8 +135,7 @@ def _decides(project: Project) -> bool:
 
 def _hands_over(project: Project) -> bool:
     """Tell whether env.py does nothing but hand over to the engine."""
-    name = f"{stock_alembic.__name__.rpartition('.')[2]}.enter(context)"
-    return name in _env(project) and not _DECIDES.search(_env(project))
+    return bool(_HANDS_OVER.search(_env(project))) and not _DECIDES.search(_env(project))
 
 
 def _env(project: Project) -> str:
