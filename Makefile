@@ -8,7 +8,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 # Set-up is done again when the locked requirements change; an interrupted one leaves no stamp.
-.venv/ready: requirements/dev.txt local/venv.py
+.venv/ready: requirements/dev.txt local/venv.py $(wildcard gate/pyproject.toml engine/pyproject.toml)
 	@$(PYTHON) local/venv.py
 
 .PHONY: help
@@ -86,6 +86,11 @@ check: .venv/ready ## Lint, format check and declared layers
 	@$(PY) -m ruff format --check .
 	@.venv/bin/lint-imports
 
+.PHONY: dist
+dist: .venv/ready ## Build the wheels and source distributions that others install, into dist/
+	@for part in $(patsubst %/pyproject.toml,%,$(wildcard gate/pyproject.toml engine/pyproject.toml)); do \
+		$(PY) -m build --no-isolation --outdir dist $$part || exit 1; done
+
 .PHONY: audit
 audit: .venv/ready ## Ask for known vulnerabilities of what is pinned; says "not audited" where the service is away
 	@.ci/audit
@@ -102,4 +107,5 @@ LOCK = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --gener
 lock: .venv/ready ## Pin requirements/*.in with hashes (upgrade="--upgrade" takes newer versions)
 	@$(LOCK) requirements/app.in -o requirements/app.txt
 	@$(LOCK) requirements/migrator.in -o requirements/migrator.txt
+	@$(LOCK) requirements/build.in -o requirements/build.txt
 	@$(LOCK) requirements/dev.in -o requirements/dev.txt

@@ -16,6 +16,8 @@ from app import application, release, settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lockstep_gate.release import Release
+
 log = logging.getLogger("app")
 # Longer than the idle time of proxies in front: they, not we, end a connection they may be about to use.
 KEEP_ALIVE_S = 75
@@ -45,7 +47,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     return 0
 
 
-def _server(given: settings.Settings, build: release.Release) -> uvicorn.Server:
+def _server(given: settings.Settings, build: Release) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             application.make(given, build),

@@ -31,7 +31,7 @@ async def ready(request: Request) -> Response:
 
 async def version(request: Request) -> Response:
     """Answer which release this is."""
-    release = request.state.release
+    release = request.state.gate.release
     return JSONResponse({"digest": release.digest, "commit": release.commit})
 
 

@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.storage import faults
-from app.storage.faults import Fault
+from lockstep_gate import faults
+from lockstep_gate.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ async def _on_database(request: Request, error: Exception) -> Response:
         return answer(unavailable("the database cannot answer now"))
     if fault is Fault.MISFIT:
         log.error("schema: %s", faults.first_line(error))
-        request.state.watch.doubt()
+        request.state.gate.doubt()
         return answer(unavailable("the schema does not fit this release"))
     if fault is Fault.UNSTORABLE:
         return answer(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "a value cannot be stored"))

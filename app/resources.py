@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from app import bodies, pages
 from app.problems import Problem
-from app.storage import faults, rows
-from app.storage.faults import Fault
+from app.storage import rows
+from lockstep_gate import faults
+from lockstep_gate.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
+# What this repository makes itself: installed from where it lies, so that an edit needs no set-up.
+PACKAGES = [ROOT / name for name in ("gate", "engine")]
 OLDEST = (3, 11)
 
 
@@ -36,6 +38,11 @@ def run(arguments, what):
         fail(what)
 
 
+def present():
+    """Return the packages of this repository that are there."""
+    return [package for package in PACKAGES if (package / "pyproject.toml").is_file()]
+
+
 def install():
     """Make `.venv` and put the pinned requirements in it, each checked against its hash."""
     python = str(VENV / "bin" / "python")
@@ -53,6 +60,12 @@ def install():
         [*pip, "install", *options, "-r", str(REQUIREMENTS)],
         "cannot install requirements/dev.txt; what pip said is above (behind a mirror: set PIP_INDEX_URL)",
     )
+    for package in present():
+        # Nothing is fetched: what it needs is installed above, and so is what builds it.
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-index"]
+        run(
+            [*pip, "install", *options, "-e", str(package)], "cannot install %s/; what pip said is above" % package.name
+        )
 
 
 def main():
@@ -65,7 +78,8 @@ def main():
     with (VENV / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ready = VENV / "ready"
-        newest = max(REQUIREMENTS.stat().st_mtime, Path(__file__).stat().st_mtime)
+        reasons = [REQUIREMENTS, Path(__file__), *(package / "pyproject.toml" for package in present())]
+        newest = max(reason.stat().st_mtime for reason in reasons)
         if ready.exists() and ready.stat().st_mtime >= newest:
             return
         with contextlib.suppress(FileNotFoundError):

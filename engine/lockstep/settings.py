@@ -9,6 +9,7 @@ from collections import namedtuple
 from typing import TYPE_CHECKING
 
 from lockstep.errors import Usage
+from lockstep_gate import durations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 # As text: pathlib costs milliseconds, and a load of a checkpoint needs it for nothing else.
 OWN_CONFIG = os.path.join(os.path.dirname(os.path.realpath(__file__)), "alembic.ini")  # noqa: PTH118, PTH120
 
-_UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s|min|h|d)?"
 _PLAIN_NAME = r"[a-z_][a-z0-9_]{0,62}"
 _NOT_OURS = ("migrator", "information_schema")
 _MAX_MS = 2_147_483_647  # PostgreSQL keeps its timeouts in a signed 32-bit number of milliseconds.
@@ -25,10 +24,10 @@ _MAX_MS = 2_147_483_647  # PostgreSQL keeps its timeouts in a signed 32-bit numb
 
 def duration_ms(text: str, name: str) -> int:
     """Parse '50ms', '20min', '90' (seconds) into milliseconds; raise Usage naming the setting."""
-    match = re.fullmatch(_DURATION, text.strip())
-    if not match:
-        raise Usage(f"{name}: {text!r} is not a duration", "write it like 50ms, 30s, 20min or 2h")
-    milliseconds = int(float(match[1]) * _UNITS_MS[match[2] or "s"])
+    try:
+        milliseconds = int(durations.milliseconds(text))
+    except ValueError:
+        raise Usage(f"{name}: {text!r} is not a duration", "write it like 50ms, 30s, 20min or 2h") from None
     if milliseconds > _MAX_MS:
         raise Usage(f"{name}: {text!r} is more than PostgreSQL can hold (24 days)", "choose a shorter time")
     return milliseconds

@@ -11,9 +11,11 @@ import time
 
 import pytest
 
-from app import gate, predeploy
-from app.gate import Gate, State
+from app import gate as command
+from app import predeploy
 from app.storage import engine as storage
+from lockstep_gate import verdict
+from lockstep_gate.verdict import LastVerdict, State
 from tests.app.rig import BUILD, PASSWORD, ROLE, ROOT, Network, eventually, is_ready, serving, settings_for
 
 MIGRATE = "run `migrator upgrade` of this release, then ask again"
@@ -22,41 +24,41 @@ MIGRATE = "run `migrator upgrade` of this release, then ask again"
 def ask(url):
     engine = storage.make(settings_for(url))
     try:
-        return gate.ask(engine, BUILD.digest)
+        return verdict.ask(engine, BUILD)
     finally:
         engine.dispose()
 
 
 def test_a_recorded_release_is_served(migrated):
-    assert ask(migrated.url) is gate.SERVED
+    assert ask(migrated.url) is verdict.SERVED
 
 
 def test_a_release_that_newer_schemas_still_serve_is_let_in(migrated):
     migrated.record("sha256:newer")
-    assert ask(migrated.url) is gate.SERVED
+    assert ask(migrated.url) is verdict.SERVED
 
 
 def test_a_release_that_is_not_recorded_is_not_served(bare):
     bare.make_ledger()
     bare.record("sha256:another")
-    assert ask(bare.url) == gate.NOT_RECORDED
+    assert ask(bare.url) == verdict.NOT_RECORDED
 
 
 def test_a_release_that_a_revision_broke_is_told_which(migrated):
     migrated.break_by("0042_drop_name")
-    verdict = ask(migrated.url)
-    assert verdict.state is State.BROKEN
-    assert "revision 0042_drop_name changed the schema in a way that this release cannot live with" in str(verdict)
+    answer = ask(migrated.url)
+    assert answer.state is State.BROKEN
+    assert "revision 0042_drop_name changed the schema in a way that this release cannot live with" in str(answer)
 
 
 def test_a_database_without_a_ledger_is_not_served(bare):
-    assert ask(bare.url) == gate.NO_LEDGER
+    assert ask(bare.url) == verdict.NO_LEDGER
 
 
 def test_a_ledger_this_role_may_not_read_is_said_to_be_so(migrated):
     migrated.execute(f"REVOKE USAGE ON SCHEMA migrator FROM {ROLE}")
-    verdict = ask(migrated.url)
-    assert (verdict.state, verdict.reason) == (State.NO_LEDGER, "this role may not read the ledger")
+    answer = ask(migrated.url)
+    assert (answer.state, answer.reason) == (State.NO_LEDGER, "this role may not read the ledger")
 
 
 def test_a_database_that_does_not_answer_is_unreachable(network):
@@ -65,15 +67,15 @@ def test_a_database_that_does_not_answer_is_unreachable(network):
 
 
 def test_an_outage_closes_no_open_gate_but_opens_none_either():
-    lost = gate.Verdict(State.UNREACHABLE, "gone")
-    one = Gate()
+    lost = verdict.Verdict(State.UNREACHABLE, "gone")
+    one = LastVerdict()
     assert not one.is_open
     one.hear(lost)
     assert not one.is_open
-    one.hear(gate.SERVED)
+    one.hear(verdict.SERVED)
     assert not one.hear(lost)
     assert one.is_open
-    one.hear(gate.NOT_RECORDED)
+    one.hear(verdict.NOT_RECORDED)
     assert not one.is_open
 
 
@@ -137,17 +139,17 @@ def test_the_command_exits_5_when_the_database_does_not_answer(network):
     assert last_line(done).endswith("see that it runs and that DATABASE_URL is right, then ask again")
 
 
-@pytest.mark.parametrize("command", [gate, predeploy], ids=["gate", "predeploy"])
+@pytest.mark.parametrize("command", [command, predeploy], ids=["gate", "predeploy"])
 def test_a_command_that_fails_as_nobody_foresaw_says_so_by_70_and_keeps_what_it_was_told(command, capsys, monkeypatch):
     def fails(*_):
         raise RuntimeError("postgresql://app:hush-hush@db/name")
 
-    monkeypatch.setattr(gate, "ask", fails)
+    monkeypatch.setattr(verdict, "ask_through", fails)
     assert command.main([], {"DATABASE_URL": "postgresql://app:hush-hush@127.0.0.1/name"}) == 70
     said = capsys.readouterr()
     line = said.err.splitlines()[-1]
     assert re.fullmatch(
-        r"\w+: a bug of ours: RuntimeError at (app/\w+\.py:\d+ > )*app/\w+\.py:\d+; .* \(exit 70\)", line
+        r"\w+: a bug of ours: RuntimeError at (lockstep_gate/[\w/]+\.py:\d+( > )?)+; .* \(exit 70\)", line
     )
     assert "hush-hush" not in said.out + said.err
 
@@ -225,21 +227,21 @@ def test_a_silent_database_keeps_no_predeploy_beyond_its_deadline(silenced):
 
 
 def test_a_silent_database_is_one_that_is_not_reached(silenced):
-    impatient = "import sys; from app import gate; gate.PATIENCE_S = 1.0; sys.exit(gate.main())"
+    impatient = "import os; from app import gate; gate.ask.PATIENCE_S = 1.0; code = gate.main(); os._exit(code)"
     waiting = silenced("-c", impatient, GATE_WAIT="3", STATEMENT_TIMEOUT="2s")
     assert waiting.wait(30) == 5
     assert "the database cannot be reached (no answer within 6 s)" in waiting.stdout.read()
 
 
 def test_a_fault_of_ours_is_logged_and_the_watch_goes_on(migrated, monkeypatch, caplog):
-    ask, faults = gate.ask, [RuntimeError("nobody foresaw this")]
+    ask, faults = verdict.ask_through, [RuntimeError("nobody foresaw this")]
 
     def ask_after_a_fault(*arguments):
         if faults:
             raise faults.pop()
         return ask(*arguments)
 
-    monkeypatch.setattr(gate, "ask", ask_after_a_fault)
+    monkeypatch.setattr(verdict, "ask_through", ask_after_a_fault)
     with serving(migrated.url) as client:
         eventually(lambda: is_ready(client))
         assert len(migrated.instances()) == 1

@@ -123,7 +123,7 @@ def test_it_stops_cleanly_while_the_database_is_away(start, network, migrated):
     network.cut()
     process.signal(signal.SIGTERM)
     assert process.wait() == 0
-    assert process.lines[-1] == "stopped, the report in the ledger is left to expire"
+    assert process.lines[-2:] == ["gate: the report in the ledger is left to expire", "stopped"]
     assert len(migrated.instances()) == 1
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from lockstep import contract
-from lockstep.contract.types import canonical
+from lockstep_gate.contract.type_text import canonical
 
 #                                                       may write NULL, may omit, writes
 COLUMNS = {

@@ -3,7 +3,6 @@
 # ruff: noqa: E501 - examples read best with one entry a line
 from __future__ import annotations
 
-import hashlib
 import sys
 
 import pytest
@@ -61,11 +60,6 @@ def test_a_models_file_is_loaded_alone_and_leaves_nothing_behind(models):
 
 def test_a_models_file_is_loaded_anew_each_time(models):
     assert contract.load_models(models(GOOD)) is not contract.load_models(models(GOOD))
-
-
-def test_the_digest_is_that_of_the_bytes(models):
-    path = models(GOOD)
-    assert contract.digest(path) == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("text", BAD)

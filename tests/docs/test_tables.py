@@ -5,8 +5,10 @@ import re
 import pytest
 
 from app import settings as app_settings
-from app.rollout import settings as rollout_settings
 from lockstep import cli, errors
+from lockstep_gate import exits
+from lockstep_gate import settings as gate_settings
+from lockstep_gate.predeploy import settings as predeploy_settings
 from tests.docs import tables
 from tests.docs.pages import page, rows
 
@@ -15,15 +17,24 @@ WRITE = "write it anew with `python -m tests.docs.tables`"
 
 def codes():
     """Every exit code a verb may end with."""
-    ours = {each.code for each in subclasses(errors.MigratorError) if each is not errors.Interrupted}
-    return ours | {errors.EXIT_DONE, errors.EXIT_BUG} | {errors.Interrupted(number).code for number in (1, 2, 15)}
+    return {one.code for one in exits.TABLE}
 
 
 def subclasses(parent):
     for child in parent.__subclasses__():
-        if child.__module__ == "lockstep.errors":
+        if child.__module__ == "lockstep_gate.errors":
             yield child
             yield from subclasses(child)
+
+
+def test_every_error_ends_with_a_code_and_a_word_of_the_one_table():
+    known = {(one.code, one.word, one.again) for one in exits.TABLE}
+    for each in subclasses(errors.MigratorError):
+        if each is not errors.Interrupted:
+            assert (each.code, each.word, each.again) in known
+    for number in (1, 2, 15):
+        stopped = errors.Interrupted(number)
+        assert (stopped.code, stopped.word, stopped.again) in known
 
 
 def numbers(text):
@@ -48,8 +59,7 @@ def test_the_runbook_has_a_section_for_every_exit_code():
 
 
 def test_the_runbooks_last_lines_carry_the_word_and_the_code_of_their_section():
-    words = {each.code: each.word for each in subclasses(errors.MigratorError)} | {0: "done", 70: "bug"}
-    words |= dict.fromkeys((129, 130, 143), "interrupted")
+    words = {one.code: one.word for one in exits.TABLE}
     runbook = page("docs/runbook.md")
     for heading in runbook.headings():
         if not heading[0].isdigit():
@@ -70,7 +80,7 @@ def asked(read, monkeypatch):
             found.setdefault(name, "")
             return super().get(name, default)
 
-    class Reader(app_settings.Reader):
+    class Reader(gate_settings.Reader):
         def number(self, name, *, default, **bounds):
             found[name] = str(default)
             return super().number(name, default=default, **bounds)
@@ -79,7 +89,8 @@ def asked(read, monkeypatch):
             found[name] = default
             return super().duration(name, default=default, **bounds)
 
-    monkeypatch.setattr(app_settings, "Reader", Reader)
+    for module in (app_settings, gate_settings):
+        monkeypatch.setattr(module, "Reader", Reader)
     for environ in (Asked(), Asked(DATABASE_HOST="somewhere", DATABASE_NAME="shop")):
         try:
             read(environ)
@@ -92,7 +103,7 @@ def asked(read, monkeypatch):
     ("section", "read", "by_others"),
     [
         ("The app", app_settings.read, {"GATE_WAIT"}),
-        ("The pre-deploy command on Render", rollout_settings.read, {"PREDEPLOY_WAIT_ONLY"}),
+        ("The pre-deploy command on Render", predeploy_settings.read, {"PREDEPLOY_WAIT_ONLY"}),
     ],
 )
 def test_the_apps_settings_are_those_it_reads(section, read, by_others, monkeypatch):

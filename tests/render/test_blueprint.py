@@ -117,15 +117,15 @@ def test_commands_survive_a_word_splitter_that_is_no_shell(blueprint):
 
 
 def test_the_commands_are_verbs_and_flags_that_are_there(blueprint):
-    from app import predeploy  # noqa: PLC0415
     from lockstep import cli  # noqa: PLC0415
+    from lockstep_gate.predeploy import command  # noqa: PLC0415
 
     head, *words = services(blueprint)["migrator"]["dockerCommand"].split(" ")
     assert head == "migrator"
     assert cli.parser().parse_args(words).deferred_only
     python, m, module, *flags = services(blueprint)["app"]["preDeployCommand"].split(" ")
     assert (python, m, module) == ("python", "-m", "app.predeploy")
-    predeploy._parser({}).parse_args(flags)
+    command._parser("predeploy", {}, needs_contract=False).parse_args(flags)
 
 
 def test_images_have_no_entrypoint_that_a_command_would_be_handed_to():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.rollout import revisions
 from lockstep import settings
 from lockstep.project import environment
+from lockstep_gate.predeploy import revisions
 from tests.render import commits
 from tests.render.platform import ROOT, commit_id
 
@@ -118,18 +118,17 @@ def test_the_heads_of_a_directory(tmp_path, files, found):
 )
 def test_a_file_that_does_not_say_what_it_is_ends_the_build_with_its_name(tmp_path, capsys, text):
     (tmp_path / "odd.py").write_text(text)
-    assert revisions.main(str(tmp_path)) == 2
+    assert revisions.main([str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "in odd.py; write it as a string" in said
     assert len(said.splitlines()) == 1
 
 
-def test_what_the_build_writes_is_what_the_image_reads(tmp_path, capsys, monkeypatch):
-    assert revisions.main(str(ROOT / "migrator" / "versions")) == 0
-    written = tmp_path / "heads.txt"
+def test_what_the_build_writes_is_what_the_image_reads(tmp_path, capsys):
+    versions = ROOT / "migrator" / "versions"
+    assert revisions.main([str(versions)]) == 0
+    written = tmp_path / "revisions.txt"
     written.write_text(capsys.readouterr().out)
-    monkeypatch.setattr(revisions, "BESIDE", tmp_path / "nowhere")
-    monkeypatch.setattr(revisions, "BUILT_WITH", written)
-    assert revisions.of_this_build() == revisions.heads(ROOT / "migrator" / "versions")
+    assert revisions.at(written) == revisions.heads(versions) == revisions.at(versions)
     written.unlink()
-    assert revisions.of_this_build() is None
+    assert revisions.at(written) is None

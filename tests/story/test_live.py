@@ -11,9 +11,10 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, event, make_url
 
-from app import gate, release, reporting
+from app import release
 from local.story.switch import until
 from local.story.tale import DROP
+from lockstep_gate import reporting, verdict
 
 LONG, SHORT_S = "10min", 2
 LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
@@ -70,7 +71,7 @@ def test_no_time_of_the_apps_own_reaches_the_database(tale, first):
         reporting.report(connection, instance)
         reporting.report(connection, instance)
         reporting.sign_off(connection, instance)
-    gate.ask(engine, build.digest)
+    verdict.ask(engine, build)
     engine.dispose()
     assert [names for _, names in sent] == [
         {"id", "release", "commit", "host"}, {"id", "release", "commit", "host"}, {"id"}, {"digest"},

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOADED = (
     "alembic.command", "pgparse", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras",
     "encodings.idna", "lockstep.upgrade.run_lock", "lockstep.upgrade.job", "lockstep.upgrade.load_checkpoint", "lockstep.parsing",
-    "lockstep.contract.load", "lockstep.contract.derived",
+    "lockstep_gate.contract.models_file", "lockstep_gate.contract.derivation",
     "lockstep.cli", "lockstep.develop.rehearsal.arguments", "lockstep.backfill.arguments",
     "lockstep.verbs.upgrade", "lockstep.verbs.downgrade", "lockstep.verbs.backfill",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from app import reporting
+from lockstep_gate import reporting
 from tests.migrator.rig import until
 
 PLAIN = "ALTER TABLE t ADD COLUMN extra text"

@@ -10,11 +10,12 @@ import threading
 import pytest
 
 from app import release
-from app.predeploy import Predeploy
-from app.rollout import revisions
-from app.rollout import settings as rollout_settings
-from app.rollout.clock import Deadline
-from app.rollout.endings import Ending
+from app.predeploy import VERSIONS
+from lockstep_gate.predeploy import revisions
+from lockstep_gate.predeploy import settings as predeploy_settings
+from lockstep_gate.predeploy.deadline import Deadline
+from lockstep_gate.predeploy.decision import Predeploy
+from lockstep_gate.predeploy.endings import Ending
 from tests.app.conftest import app_role, bare, client, migrated, shared
 from tests.app.rig import settings_for
 from tests.torture.corpora import render
@@ -134,9 +135,9 @@ def api():
     server.server_close()
 
 
-def ended(own, url):
+def ended(own, url, last):
     """Run one pre-deploy on a closed gate; return what it said, and how it ended."""
-    given = rollout_settings.read(
+    given = predeploy_settings.read(
         {
             "RENDER_API_KEY": KEY, "RENDER_API_URL": url, "IMAGE_COMMIT": COMMIT, "PREDEPLOY_POLL": "50ms",
             "PREDEPLOY_PATIENCE": "100ms", "PREDEPLOY_GRACE": "100ms", "PREDEPLOY_DEADLINE": "1s",
@@ -144,7 +145,7 @@ def ended(own, url):
         }
     )  # fmt: skip
     said = []
-    predeploy = Predeploy(own, given, release.of_this_build(COMMIT), Deadline.after(given.deadline_s))
+    predeploy = Predeploy(own, given, release.of_this_build(COMMIT), last, Deadline.after(given.deadline_s))
     predeploy.say = said.append
     try:
         predeploy.run(wait_only=False)
@@ -152,13 +153,13 @@ def ended(own, url):
         said.append(str(ending))
         return said, ending.code
     finally:
-        predeploy._engine.dispose()
+        predeploy._through.close()
     return said, 0
 
 
-def wrong_ending(own, url, bad):
+def wrong_ending(own, url, bad, last):
     try:
-        said, code = ended(own, url)
+        said, code = ended(own, url, last)
     except Exception as error:  # noqa: BLE001 - this is what is looked for
         return f"{bad[0]} {bad[1][-90:]}: {type(error).__name__}: {error}"
     last = said[-1]
@@ -173,14 +174,13 @@ def wrong_ending(own, url, bad):
     return f"{bad[0]} {bad[1][-90:]}: {code} {last[:300]}"
 
 
-def test_any_answer_of_the_platforms_api_is_a_clear_no(migrated, api, monkeypatch):
+def test_any_answer_of_the_platforms_api_is_a_clear_no(migrated, api):
     # Read once: Python 3.11's ast, which reads a checkout's revisions, is not for several threads (SystemError).
-    last = revisions.of_this_build()
-    monkeypatch.setattr(revisions, "of_this_build", lambda: last)
+    last = revisions.at(VERSIONS)
     migrated.execute("DELETE FROM migrator.release")
     own = settings_for(migrated.url)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:  # most of the time they wait for what may come yet
-        found = pool.map(lambda item: wrong_ending(own, f"{api}/{item[0]}", item[1]), enumerate(ANSWERS))
+        found = pool.map(lambda item: wrong_ending(own, f"{api}/{item[0]}", item[1], last), enumerate(ANSWERS))
         wrong = [one for one in found if one]
     assert not wrong, f"{len(wrong)} of {len(ANSWERS)}\n" + "\n".join(wrong)
     assert migrated.execute("SELECT count(*) FROM migrator.release") == [(0,)]

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lockstep.postgres.statements import masked
+from lockstep.postgres.statements import without_literals
 
 if TYPE_CHECKING:
     from lockstep.backfill.store import Backfill
@@ -107,7 +107,7 @@ class Pressure:
             return None
         pid, application, seconds, query = rows[0]
         who = f"pid {pid} ({application or 'no application name'})"
-        return f"{who} has waited {seconds:.1f} s for a lock on {self.backfill.relation}: {masked(query)}"
+        return f"{who} has waited {seconds:.1f} s for a lock on {self.backfill.relation}: {without_literals(query)}"
 
     def _lagging(self) -> str | None:
         rows = self.control.rows(_LAG)

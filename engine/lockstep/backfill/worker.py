@@ -17,6 +17,7 @@ from lockstep.backfill.progress import Progress
 from lockstep.errors import Refused, StepFailed
 from lockstep.postgres.control import lost
 from lockstep.postgres.statements import quoted
+from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +33,7 @@ TELL_MISSES = 4
 IDLE_S = 0.1
 FINAL_ROUNDS = 20
 MOST_ASIDE = 1000
-MISSED = ("55P03", "40P01", "40001")  # lock not available, deadlock, serialization
-CANCELED = "57014"
+MISSED = (sqlstate.LOCK_NOT_AVAILABLE, sqlstate.DEADLOCK_DETECTED, sqlstate.SERIALIZATION_FAILURE)
 
 _HOLDER = """
 SELECT a.pid, coalesce(a.application_name, ''), coalesce(a.state, 'state hidden'),
@@ -229,7 +229,7 @@ class _Round:
         """Take in the error of a batch; tell whether to go on, raise what stops the worker."""
         self.means.interrupt.check()
         batches = self.batches
-        if error.pgcode == CANCELED and self.means.deadline.passed:
+        if error.pgcode == sqlstate.QUERY_CANCELED and self.means.deadline.passed:
             return True
         if error.pgcode in MISSED:
             batches.pace.missed()
@@ -237,8 +237,8 @@ class _Round:
             self._pause_for_lock()
             return True
         size = min(batches.pace.size, batches.limit or batches.pace.size)
-        if size > 1 and (error.pgcode == CANCELED or is_of_a_row(error.pgcode)):
-            if error.pgcode == CANCELED and batches.limit is None:
+        if size > 1 and (error.pgcode == sqlstate.QUERY_CANCELED or is_of_a_row(error.pgcode)):
+            if error.pgcode == sqlstate.QUERY_CANCELED and batches.limit is None:
                 batches.pace.cut_off()  # a limit would hide from the pace how long the smaller batch takes
             else:
                 batches.limit = max(1, size // 2)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from lockstep.contract.catalog import Catalog, Relation
     from lockstep.contract.catalog import Column as Offered
-    from lockstep.contract.needs import Column, Need
+    from lockstep.contract.need import Need
+    from lockstep_gate.contract import Column
 
 Place = tuple[str | None, str, str | None]
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lockstep.contract.catalog import Catalog, Relation
-    from lockstep.contract.needs import Contract, Need, Table
+    from lockstep.contract.need import Need
+    from lockstep_gate.contract import Contract, Table
 
 _LIMITS = {"UNIQUE", "UNIQUE NULLS NOT DISTINCT", "CHECK", "EXCLUDE", "FOREIGN KEY", "REFERENCE", "CHECK OPTION"}
 # A NULL in any of their columns lets the row pass.

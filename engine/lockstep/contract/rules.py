@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lockstep.contract.needs import Need
+from lockstep.contract.need import Need
 
 ERROR, WARNING = "error", "warning"
 

@@ -1,4 +1,4 @@
-"""Types: a type's text in, PostgreSQL's canonical text out; two of them in, compatible or not.
+"""Types: two canonical types in, compatible or not out.
 
 Compatible means for reads and writes with SQLAlchemy on psycopg2, whose bulk INSERT casts every value to
 the type of the model (`p0::VARCHAR(20)`) and leaves the rest to assignment casts.
@@ -6,25 +6,14 @@ the type of the model (`p0::VARCHAR(20)`) and leaves the rest to assignment cast
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
+
+from lockstep_gate.contract.type_text import SHAPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# PostgreSQL's other spellings -> what format_type() prints.
-_SPELLINGS = {
-    "int": "integer", "int4": "integer", "serial": "integer",
-    "int2": "smallint", "smallserial": "smallint", "int8": "bigint", "bigserial": "bigint",
-    "bool": "boolean", "varchar": "character varying", "char varying": "character varying",
-    "char": "character", "bpchar": "character", "nchar": "character", "nvarchar": "character varying",
-    "decimal": "numeric", "float": "double precision", "float8": "double precision",
-    "float4": "real", "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone",
-    "time": "time without time zone", "timetz": "time with time zone", "varbit": "bit varying",
-}  # fmt: skip
-_SHAPE = re.compile(r"^(?P<name>[^(\[]+)(?:\((?P<args>[^)]*)\)(?P<rest>[^\[]*))?(?P<array>(?:\[\d*\])*)$")
 Arguments = tuple[int, ...]
-_REAL_UP_TO_BITS = 24
 
 
 class Shape(NamedTuple):
@@ -33,37 +22,6 @@ class Shape(NamedTuple):
     name: str
     arguments: Arguments
     array: bool
-
-
-def canonical(text: str) -> str:
-    """Return the text `format_type()` prints for a type; one that nobody knows keeps its SQL text."""
-    match = _SHAPE.match(" ".join(text.split()))
-    if match is None:
-        return text
-    name, rest = match["name"].strip(), (match["rest"] or "").strip().lower()
-    if '"' in name or "." in name:
-        return text
-    name = name.lower()
-    arguments = match["args"]
-    if name == "float" and arguments:
-        name, arguments = ("real" if int(arguments) <= _REAL_UP_TO_BITS else "float8"), None
-    whole = f"{name} {rest}".strip()
-    spelled = _SPELLINGS.get(whole) or (f"{_SPELLINGS.get(name, name)} {rest}".strip() if not rest else whole)
-    return _join(spelled, arguments) + ("[]" if match["array"] else "")
-
-
-def _join(name: str, arguments: str | None) -> str:
-    if name in {"character", "bit"} and not arguments:
-        arguments = "1"
-    if name == "numeric" and arguments and "," not in arguments:
-        arguments += ",0"
-    if not arguments:
-        return name
-    arguments = arguments.replace(" ", "")
-    first, separator, zone = name.partition(" ")
-    if first in {"time", "timestamp"} and separator:  # timestamp(3) with time zone
-        return f"{first}({arguments}) {zone}"
-    return f"{name}({arguments})"
 
 
 def widens(known: str, offered: str) -> bool:
@@ -87,7 +45,7 @@ def holds_labels(labels: tuple[str, ...], offered: str) -> bool:
 
 def shape(text: str) -> Shape | None:
     """Take a canonical text apart; None when its arguments are not plain numbers."""
-    match = _SHAPE.match(text)
+    match = SHAPE.match(text)
     if match is None:
         return None
     try:

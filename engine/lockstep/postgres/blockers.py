@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockstep.errors import Busy
-from lockstep.postgres.statements import masked
+from lockstep.postgres.statements import without_literals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ class Blocker:
         age = f", for {self.age_s:.1f} s" if self.age_s is not None else ""
         pid = f"pid {self.pid}" if self.pid else "a prepared transaction"
         who = f"{pid} ({self.application or 'no application name'}, {self.state}{age})"
-        return f"{who}: {masked(self.query)}" if self.query else who
+        return f"{who}: {without_literals(self.query)}" if self.query else who
 
 
 @dataclass(frozen=True)

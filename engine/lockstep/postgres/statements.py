@@ -77,7 +77,7 @@ def parse(sql: str) -> Statement:
     )
 
 
-def masked(sql: str, width: int = 80) -> str:
+def without_literals(sql: str, width: int = 80) -> str:
     """Return a statement of somebody else in one short line with its literals taken out: they may be secrets."""
     return shortened(_TOKEN.sub(_without_literal, sql), width)
 

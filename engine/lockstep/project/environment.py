@@ -30,6 +30,7 @@ from lockstep.errors import Busy, MigratorError, Refused, StepFailed, Unreachabl
 from lockstep.postgres.limits import LEDGER_OUT_OF_SEARCH_PATH
 from lockstep.project import lazy_revisions, manifest, seal
 from lockstep.stop import watchdog
+from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     Work = Callable[[Any, dict[str, Any]], None]
 
-NOT_ALLOWED, LOCK_NOT_AVAILABLE = "42501", "55P03"
 COMPARE = "lockstep.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
 CONNECT = "lockstep.connect"  # config.attributes: how the engine's own env.py gets its connection
 
@@ -234,7 +234,7 @@ def _errors_of_env(project: Project) -> Iterator[None]:
                 "env.py is asynchronous, and the migrator needs a connection of psycopg2's own",
                 "give env.py a synchronous engine (postgresql+psycopg2://), or run Alembic itself on it",
             ) from error
-        if isinstance(getattr(error, "orig", error), psycopg2.OperationalError) and not _sqlstate(error):
+        if isinstance(getattr(error, "orig", error), psycopg2.OperationalError) and not sqlstate.of(error):
             raise Unreachable(
                 f"env.py cannot connect: {_one_line(error)}",
                 "check that the database runs and can be reached from here",
@@ -244,22 +244,18 @@ def _errors_of_env(project: Project) -> Iterator[None]:
                 f"the connection was lost; the server rolls back what was open ({_one_line(error)})",
                 "the next run goes on from what the ledger shows as applied",
             ) from error
-        if _sqlstate(error) == NOT_ALLOWED:
+        if sqlstate.of(error) == sqlstate.INSUFFICIENT_PRIVILEGE:
             raise Refused(
                 f"this role may not do that: {error.orig.diag.message_primary}",  # type: ignore[union-attr]
                 "run the migrator with the role that owns the database and its schema",
             ) from error
-        if _sqlstate(error) == LOCK_NOT_AVAILABLE:
+        if sqlstate.of(error) == sqlstate.LOCK_NOT_AVAILABLE:
             raise Busy(
                 f"a lock was not got in time outside of a revision: {_one_line(error)}", "see who holds it (pg_locks)"
             ) from error
         raise StepFailed(
             f"{place.name} failed: {type(error).__name__}: {_one_line(error)}", f"correct {place}"
         ) from error
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(getattr(error, "orig", error), "pgcode", None)
 
 
 def _is_asynchronous(error: BaseException, place: Path) -> bool:

@@ -19,11 +19,11 @@ from lockstep.ledger import Applied
 from lockstep.postgres.blockers import Waiting
 from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
-from lockstep.postgres.statements import masked
+from lockstep.postgres.statements import without_literals
 from lockstep.report import counted
 from lockstep.upgrade.execution import Execution
-from lockstep.upgrade.statement_runner import sqlstate
 from lockstep.upgrade.statement_watch import Watch
+from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 FIRST_TRY_MS = 5
 _NOTHING_KEPT = "nothing of it was kept"
 _ALEMBIC_LOG = logging.getLogger("alembic.runtime.migration")
-LOCK_NOT_AVAILABLE, DEADLOCK, CANCELED, NO_TRANSACTION_ALLOWED = "55P03", "40P01", "57014", "25001"
 
 
 class _Missed(Exception):
@@ -213,10 +212,10 @@ class Applier:
         if isinstance(error, MigratorError | KeyboardInterrupt):
             return error
         self._means.interrupt.check()
-        state = sqlstate(error)
-        if state in {LOCK_NOT_AVAILABLE, DEADLOCK}:
+        state = sqlstate.of(error)
+        if state in {sqlstate.LOCK_NOT_AVAILABLE, sqlstate.DEADLOCK_DETECTED}:
             return _Missed()
-        if state == CANCELED and (self._watch.hit_deadline or self._means.deadline.passed):
+        if state == sqlstate.QUERY_CANCELED and (self._watch.hit_deadline or self._means.deadline.passed):
             blocked = self._watch.blocked or (self._tries and self._tries.blocked)
             seen = f", when it waited for {blocked}" if blocked else ""
             return Busy(f"{step.label}: cancelled at the deadline{seen}", "give the run more time with --deadline")
@@ -253,17 +252,17 @@ def _place(error: BaseException, step: Step) -> tuple[str, ...]:
     if getattr(diag, "message_detail", None):
         found.append(f"detail: {diag.message_detail}")  # type: ignore[union-attr]
     if getattr(error, "statement", None):
-        found.append(f"statement: {masked(error.statement, 300)}")  # type: ignore[attr-defined] - may hold a secret
+        found.append(f"statement: {without_literals(error.statement, 300)}")  # type: ignore[attr-defined] - may hold a secret
     return tuple(found)
 
 
 def _cure(error: BaseException, settings: Settings) -> str:
-    state = sqlstate(error)
-    if state == CANCELED and "user request" in _one_line(error):
+    state = sqlstate.of(error)
+    if state == sqlstate.QUERY_CANCELED and "user request" in _one_line(error):
         return "somebody cancelled it; it is safe to run again"
-    if state == CANCELED:
+    if state == sqlstate.QUERY_CANCELED:
         return (f"it ran longer than --statement-timeout ({settings.statement_timeout_ms} ms): "
                 "do the work in smaller steps, or raise it")  # fmt: skip
-    if state == NO_TRANSACTION_ALLOWED:
+    if state == sqlstate.ACTIVE_TRANSACTION:
         return "put it inside `with op.get_context().autocommit_block():`"
     return f"correct the revision file, or the data it met; {_NOTHING_KEPT}"

@@ -15,6 +15,8 @@ from lockstep.postgres import outside_transaction
 from lockstep.upgrade import foresight
 from lockstep.upgrade.invalid_indexes import Rubble, is_valid
 
+from lockstep_gate import sqlstate
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,13 +32,10 @@ if TYPE_CHECKING:
 CLEAR_MS = 1000  # an index that is still read is left to the next run
 # What the server says when the uncertain statement of a run that was cut off had been done after all:
 # duplicate table (an index is one), object, column, schema; undefined table (an index), object, column.
-ALREADY_DONE = {"42P07", "42710", "42701", "42P06", "42P01", "42704", "42703"}
-
-
-def sqlstate(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE of a driver's error, bare or wrapped by SQLAlchemy."""
-    error = getattr(error, "orig", None) or error
-    return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+ALREADY_DONE = {
+    sqlstate.DUPLICATE_TABLE, sqlstate.DUPLICATE_OBJECT, sqlstate.DUPLICATE_COLUMN, sqlstate.DUPLICATE_SCHEMA,
+    sqlstate.UNDEFINED_TABLE, sqlstate.UNDEFINED_OBJECT, sqlstate.UNDEFINED_COLUMN,
+}  # fmt: skip
 
 
 class Judge(Protocol):
@@ -93,7 +92,7 @@ class StatementRunner:
         try:
             self._run_alone(cursor, statement, execute)
         except Exception as error:
-            if sqlstate(error) not in outside_transaction.REFUSES_A_TRANSACTION or statement.several:
+            if sqlstate.of(error) not in outside_transaction.REFUSES_A_TRANSACTION or statement.several:
                 raise
             if not kind:
                 self._foresee(cursor, statement, outside_transaction.UNKNOWN)
@@ -159,7 +158,7 @@ class StatementRunner:
             with self._watch.statement(self._step.label, patient=statement.patient):
                 execute()
         except Exception as error:
-            if not (maybe_done and sqlstate(error) in ALREADY_DONE):
+            if not (maybe_done and sqlstate.of(error) in ALREADY_DONE):
                 self._clear_away(cursor, rubble)
                 raise
         ledger.mark_statement(self._means.control, self._at.row or 0, self._at.digests, uncertain=False)

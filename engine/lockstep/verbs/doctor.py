@@ -12,6 +12,7 @@ from lockstep import settings as given
 from lockstep.errors import EXIT_DONE
 from lockstep.postgres import connect, pooler, tls
 from lockstep.upgrade import exposure, holding
+from lockstep_gate import masking
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from lockstep.settings import Settings
 
 PLATFORM = ("RENDER", "IS_PULL_REQUEST", "MIGRATOR_", "IMAGE_COMMIT", "PG")
-SECRET = ("KEY", "PASSWORD", "SECRET", "TOKEN", "URL")
-PUBLIC = ("RENDER_EXTERNAL_URL",)
 
 _ROLE = """
 SELECT current_user, r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolbypassrls,
@@ -52,15 +51,9 @@ def _process() -> list[tuple[str, str]]:
     return [
         ("argv", " ".join(sys.orig_argv)),
         ("user", f"{os.getuid()}, groups {', '.join(map(str, os.getgroups()))}"),
-        *(("variable", f"{name}={_shown(name, value)}") for name, value in variables),
+        *(("variable", f"{name}={masking.variable(name, value)}") for name, value in variables),
         ("commit", f"baked in {baked}, given {told}, taken {given.commit(os.environ)}"),
     ]
-
-
-def _shown(name: str, value: str) -> str:
-    """Return a variable's value, or only that it is set where it may hold a secret."""
-    hidden = name not in PUBLIC and any(word in name for word in SECRET)
-    return f"(set, {len(value)} characters)" if hidden and value else value
 
 
 def _database(control: Control, settings: Settings) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ import psycopg2
 from lockstep.develop.rehearsal import snapshot
 from lockstep.develop.rehearsal.observation import BACKFILL, STRENGTH, Changes, Lock, Observation
 from lockstep.postgres import statements
-from lockstep.upgrade.statement_runner import sqlstate
+from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -252,7 +252,7 @@ class Observer:
         self.observations.append(Observation(
             sql=sql[:LONGEST_SQL], kind=_kind(sql), line=self._line(), transaction=self._transaction, outside=outside,
             began_ms=(began - self._began) * 1000, duration_ms=(time.monotonic() - began) * 1000,
-            changes=changes or Changes(), error=said, sqlstate=sqlstate(error),
+            changes=changes or Changes(), error=said, sqlstate=sqlstate.of(error),
         ))  # fmt: skip
 
     def _named(self, counts: dict[int, int], catalogs: tuple[snapshot.Catalog, ...]) -> tuple[tuple[str, int], ...]:

@@ -21,7 +21,7 @@ from lockstep.postgres import connect
 from lockstep.postgres.address import address
 from lockstep.postgres.control import Control
 from lockstep.project import plan
-from lockstep.upgrade.statement_runner import sqlstate
+from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ class Walk:
         took = (time.monotonic() - began) * 1000
         kind = type(error).__name__ if error else None
         said = (" ".join(str(getattr(error, "orig", None) or error).split()) or kind) if error else None
-        return Pass(direction, tuple(observer.observations), took, said, sqlstate(error), kind), stopped
+        return Pass(direction, tuple(observer.observations), took, said, sqlstate.of(error), kind), stopped
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[Control]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lockstep.develop.rehearsal.scene import Match, Rule, Scene
+from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NOT_NULL_VIOLATION = "23502"
 VIOLATIONS = "23"  # SQLSTATE class: integrity constraint violation
 SHOWN = 6  # lines of a difference
 
 
 def _required(scene: Scene) -> Iterator[Match]:
     failed = scene.failed
-    if failed and failed[1].sqlstate == NOT_NULL_VIOLATION and failed[1].kind == "AlterTableStmt":
+    if failed and failed[1].sqlstate == sqlstate.NOT_NULL_VIOLATION and failed[1].kind == "AlterTableStmt":
         yield Match(
             failed[0],
             f"a column that may not be NULL has no value for the rows that are there: {failed[1].error}",
