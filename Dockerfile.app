@@ -1,20 +1,29 @@
-# The app image: app/ and what it needs. No migrator, no Alembic: this image cannot change a schema.
+# The app image: app/, the gate and what they need. No engine, no Alembic: this image cannot change a schema.
 # PYTHON_IMAGE may be any image with Python 3.11 or newer, pip and venv.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 # The environment gets no pip of its own: nothing is installed at run time.
-RUN python -m venv --without-pip /opt/venv
-COPY requirements/app.txt /tmp/requirements.txt
+RUN python -m venv --without-pip /opt/venv && python -m venv --without-pip /opt/build
+COPY requirements/build.txt requirements/app.txt /tmp/requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/venv/bin/python install --no-compile --require-hashes --requirement /tmp/requirements.txt \
+    python -m pip --python /opt/venv/bin/python install --no-compile --require-hashes \
+        --requirement /tmp/requirements/app.txt \
+    # What builds our own packages stays in this stage.
+    && python -m pip --python /opt/build/bin/python install --no-compile --require-hashes \
+        --requirement /tmp/requirements/build.txt \
     # Compiled once, here: the image is read-only when it runs, and what is compiled in it never goes stale.
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+# The gate, installed as anybody would; everything it needs is there already.
+COPY gate/ /tmp/gate/
+RUN python -m pip --python /opt/build/bin/python wheel --quiet --no-deps --no-index --no-build-isolation \
+        --wheel-dir /tmp/dist /tmp/gate \
+    && python -m pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index /tmp/dist/*.whl \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 COPY app/ /srv/app/
 # The image holds no revision, only the ids of the last ones: its pre-deploy asks whether they have been applied.
 COPY migrator/versions/ /tmp/versions/
-RUN PYTHONPATH=/srv PYTHONDONTWRITEBYTECODE=1 \
-    /opt/venv/bin/python -m app.rollout.revisions /tmp/versions >/srv/app/rollout/heads.txt
+RUN PYTHONDONTWRITEBYTECODE=1 /opt/venv/bin/python -m lockstep_gate revisions /tmp/versions >/srv/app/revisions.txt
 RUN chmod -R a+rX /srv && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /srv
 
 FROM ${PYTHON_IMAGE}
@@ -27,6 +36,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/srv \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    LOCKSTEP_CONTRACT=/srv/app/storage/models.py \
+    LOCKSTEP_REVISIONS=/srv/app/revisions.txt \
     PORT=8000
 WORKDIR /srv
 USER 10001:1000

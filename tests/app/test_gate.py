@@ -230,7 +230,7 @@ def test_a_silent_database_is_one_that_is_not_reached(silenced):
     impatient = "import os; from app import gate; gate.ask.PATIENCE_S = 1.0; code = gate.main(); os._exit(code)"
     waiting = silenced("-c", impatient, GATE_WAIT="3", STATEMENT_TIMEOUT="2s")
     assert waiting.wait(30) == 5
-    assert "the database cannot be reached (no answer within 6 s)" in waiting.stdout.read()
+    assert "the database cannot be reached (" in waiting.stdout.read().splitlines()[-1]
 
 
 def test_a_fault_of_ours_is_logged_and_the_watch_goes_on(migrated, monkeypatch, caplog):

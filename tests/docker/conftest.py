@@ -146,7 +146,8 @@ def built(engine, tmp_path_factory):
             context = image(top, name, *commits.ALL[name])
             for part in ("Dockerfile.app", "Dockerfile.migrator", ".dockerignore"):
                 shutil.copy(ROOT / part, context / part)
-            shutil.copytree(ROOT / "requirements", context / "requirements")
+            for part in ("gate", "requirements"):
+                shutil.copytree(ROOT / part, context / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
             made[name] = Images(*(f"lockstep-test/{part}-{name}:{run}" for part in ("app", "migrator")))
             for part in ("app", "migrator"):
                 engine.build(part, made[name].of(part), commit_id(name), context)

@@ -33,6 +33,8 @@ def run_in(engine, image, *command):
         ("app", "app"),
         ("app", "app.__main__"),
         ("app", "app.gate"),
+        ("app", "lockstep_gate.predeploy.render_api"),
+        ("migrator", "lockstep_gate.contract.derivation"),
         ("migrator", "lockstep.cli"),
         ("migrator", "alembic"),
     ],
@@ -44,7 +46,16 @@ def test_an_image_holds_what_it_runs(engine, images, name, module):
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("app", "migrator"), ("app", "alembic"), ("app", "pip"), ("migrator", "app"), ("migrator", "uvicorn")],
+    [
+        ("app", "migrator"),
+        ("app", "lockstep"),
+        ("app", "alembic"),
+        ("app", "hatchling"),
+        ("app", "pip"),
+        ("migrator", "app"),
+        ("migrator", "hatchling"),
+        ("migrator", "uvicorn"),
+    ],
 )
 def test_an_image_holds_nothing_it_does_not_run(engine, images, name, module):
     done = run_in(engine, images.of(name), "python", "-c", f"import {module}")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from lockstep import cli
+from lockstep_gate import __main__ as gate
 from tests.docs import tables
 from tests.docs.pages import ROOT, page, pages
 
@@ -14,6 +15,7 @@ PAGES = [each.name for each in pages()]
 # Not ours: what the documents say of other programs.
 OTHERS_FLAGS = {"--autogenerate", "--sql", "--build", "--rm", "--profile", "--scale", "--results", "--every"}
 OTHERS_VARIABLES = {"DATABASE_URL"}
+VERBS_OF_THE_GATE = [("lockstep_gate", verb) for verb in gate.VERBS]
 TOPS = ("app/", "migrator/", "engine/", "gate/", "local/", "tests/", "docs/", "benchmarks/", ".ci/", "requirements/")
 # Made by a run, or a name that stands for others.
 NOT_THERE = re.compile(r"[*<…{]|^benchmarks/results")
@@ -41,7 +43,7 @@ def flags():
         option for parser in tables.parsers().values() for each in parser._actions for option in each.option_strings
     }
     found |= {"--version"}
-    for module in (("local",), ("local", "up"), ("app.gate",), ("app.predeploy",)):
+    for module in (("local",), ("local", "up"), ("app.gate",), ("app.predeploy",), *VERBS_OF_THE_GATE):
         command = [sys.executable, "-m", *module, "--help"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         found |= set(re.findall(r"--[a-z][a-z-]+", done.stdout))

@@ -14,14 +14,14 @@ from lockstep.postgres.address import address
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
     [("50ms", 50), ("30s", 30_000), ("20min", 1_200_000), ("2h", 7_200_000), ("1d", 86_400_000), ("90", 90_000),
-     (" 1.5 s ", 1500), ("0", 0)],
+     (" 1.5 s ", 1500), ("0", 0), ("25m", 1_500_000), ("25min", 1_500_000)],
 )  # fmt: skip
 def test_a_duration_is_a_number_and_a_unit(text, milliseconds):
     assert settings.duration_ms(text, "--wait") == milliseconds
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "-5s", "5 weeks", "1e3", "5m", "30d", "9" * 400, "٣s", "1s 2s", "0x10", "nan"]
+    "text", ["", "x", "-5s", "5 weeks", "1e3", "5M", "30d", "9" * 400, "٣s", "1s 2s", "0x10", "nan"]
 )
 def test_what_is_no_duration_names_the_setting(text):
     with pytest.raises(Usage, match=r"^--wait: "):
