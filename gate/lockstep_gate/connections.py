@@ -29,6 +29,9 @@ class Connections(Protocol):
     def close(self) -> None:
         """Give back what was opened for this."""
 
+    def forget(self) -> None:
+        """Leave to the parent what it had open before a fork: two processes on one socket mix up their answers."""
+
 
 class OfEngine:
     """The connections of an Engine, which belongs to the app."""
@@ -44,6 +47,10 @@ class OfEngine:
 
     def close(self) -> None:
         """Leave the engine to the app."""
+
+    def forget(self) -> None:
+        """Begin with an empty pool, closing nothing."""
+        self._engine.dispose(close=False)
 
 
 class OfAsyncEngine:
@@ -78,6 +85,10 @@ class OfAsyncEngine:
         if self._twin is not None:
             self._loop.run_until_complete(self._twin.dispose())
         self._loop.close()
+        self._loop = self._twin = None
+
+    def forget(self) -> None:
+        """Begin anew, closing nothing."""
         self._loop = self._twin = None
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from lockstep_gate import durations
+from lockstep_gate import connections, durations
 from lockstep_gate import release as releases
 from lockstep_gate.reporting import Instance
 from lockstep_gate.verdict import LastVerdict, Verdict
@@ -67,6 +67,8 @@ class Gate:
         """Begin to ask and to report; once for each process, also after a fork."""
         with self._starting:
             if self._watch is None or self._pid != os.getpid():
+                if self._pid not in (0, os.getpid()):
+                    connections.of(self._engine).forget()
                 self._last = LastVerdict()
                 self._watch = Watch(
                     self._engine, self._last, Instance(self.release), report_interval_s=self._interval_s
@@ -77,8 +79,8 @@ class Gate:
     def stop(self) -> bool:
         """End and take the report back; False if the database did not let us, and the report will expire."""
         with self._starting:
+            is_ours = self._pid == os.getpid()
             watch, self._watch = self._watch, None
-        is_ours = watch is not None and self._pid == os.getpid()
         signed_off = watch.stop() if watch is not None and is_ours else True
         # A process that has ended its reports must not serve.
         self._last = LastVerdict()

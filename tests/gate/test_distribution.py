@@ -23,7 +23,7 @@ names = [one.name for one in pkgutil.walk_packages(lockstep_gate.__path__, "lock
 left_out = {{"lockstep_gate.predeploy.render_api", "lockstep_gate.predeploy.trigger", "lockstep_gate.predeploy.ship"}}
 for name in sorted(set(names) - left_out - {{"lockstep_gate.__main__"}}):
     importlib.import_module(name)
-known = sys.stdlib_module_names | {{"sqlalchemy", "typing_extensions", "lockstep_gate", "greenlet"}}
+known = sys.stdlib_module_names | {{"sqlalchemy", "typing_extensions", "lockstep_gate", "greenlet", "cython_runtime"}}
 print(sorted({{name.split(".")[0] for name in sys.modules if not name.startswith("_")}} - known))
 print(lockstep_gate.__file__)
 """
