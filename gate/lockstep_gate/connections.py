@@ -10,7 +10,8 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, pool
+from sqlalchemy import create_engine, pool
+from sqlalchemy.engine import Connection, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
