@@ -1,5 +1,6 @@
 """What a release is called, and that ledgers of before are understood."""
 
+import concurrent.futures
 import hashlib
 
 import pytest
@@ -83,3 +84,8 @@ def test_the_migrator_gives_the_same_name():
     from lockstep.project import release as of_the_migrator  # noqa: PLC0415
 
     assert of_the_migrator.of_project(environment.load(settings.load({}))) == BUILD.digest
+
+
+def test_several_threads_may_name_the_release_at_once():
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: release.of(MODELS).names, range(40))) == {BUILD.names}

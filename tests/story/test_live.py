@@ -74,7 +74,7 @@ def test_no_time_of_the_apps_own_reaches_the_database(tale, first):
     verdict.ask(engine, build)
     engine.dispose()
     assert [names for _, names in sent] == [
-        {"id", "release", "commit", "host"}, {"id", "release", "commit", "host"}, {"id"}, {"digest"},
+        {"id", "release", "commit", "host"}, {"id", "release", "commit", "host"}, {"id"}, {"names_1", "names_2"},
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import sys
+import threading
 import types
 import warnings
 from pathlib import Path
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALLOWED = frozenset(sys.stdlib_module_names) | {"sqlalchemy"}
+# The module has a name while it runs, by which its annotations are resolved: two threads would share it half made.
+_LOADING = threading.RLock()
 
 
 def load_models(path: str | Path) -> MetaData:
     """Return the one MetaData of a models file; raise ModelsError with one clear line and the cure."""
     path = Path(path)
     source = _read(path)
-    _check_imports(path, source)
-    module = _execute(path, source)
+    with _LOADING:
+        _check_imports(path, source)
+        module = _execute(path, source)
     found = {id(one): one for one in _metadatas(module)}
     # A shared base without tables of its own beside the real one is harmless.
     candidates = [one for one in found.values() if one.tables] or list(found.values())
