@@ -1,4 +1,4 @@
-"""An upgrade with nothing to do: what it may import, and when it has to go the whole way all the same."""
+"""An upgrade with nothing to do: what it may import, and when all stages have to be done all the same."""
 
 from __future__ import annotations
 

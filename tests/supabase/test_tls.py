@@ -177,7 +177,7 @@ def test_plaintext_across_a_network_is_warned_of_and_goes_on(across, migrator):
     shown = make_url(url)
     warning = "is not encrypted; MIGRATOR_TLS_CA makes it safe"
     assert [line for line in done.out.splitlines() if line.endswith(warning) and f"@{shown.host}:{shown.port}/" in line]
-    again = migrator("upgrade", env={"MIGRATOR_DATABASE_URL": url})  # the quick way may not leave it out
+    again = migrator("upgrade", env={"MIGRATOR_DATABASE_URL": url})  # a look may not leave it out
     assert (again.code, warning in again.out) == (0, True), again.err
 
 

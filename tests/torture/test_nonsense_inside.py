@@ -96,9 +96,7 @@ def manifests(good, other):
     edits += [good.replace('"heads"', '"heats"'), good.replace('"x"', '"y"'), good.replace(" ", "=", 1), good.upper()]
     shapes = [sealed(found) for found in ("{}", "null", "[]", "1", '"x"', "NaN", "")]
     known = json.loads(body)
-    shapes += [
-        sealed(json.dumps(known | {name: None})) for name in known if name not in ("environment", "working_directory")
-    ]
+    shapes += [sealed(json.dumps(known | {name: None})) for name in ("heads", "listed", "files", "written")]
     raw = ["", "\n\n\n\n", "{}\n\n", "null\n", "[" * 100_000, "\x00" * 50, "é" * 50, good + good, other]
     return [text for text in dict.fromkeys([*cuts, *swapped, *edits, *shapes, *raw]) if text != good]
 
