@@ -42,8 +42,9 @@ def leave(project: Project, version_table: str | None = None) -> None:
     if manifest.read(config):
         return
     path = manifest.baked(config) if os.path.exists(manifest.baked(config)) else manifest.cached(config)  # noqa: PTH110
-    # An image is read-only, and its user may have no home: without a manifest a run is slower, and as right.
-    with contextlib.suppress(OSError):
+    # An image is read-only, its user may have no home, a file may be gone by now: the run is done, and without a
+    # manifest the next one is slower, and as right.
+    with contextlib.suppress(Exception):
         if path:
             _made_sure_of(Path(path).parent)
             write(project, path, version_table or _usual(project), by_the_environment=decides)
@@ -114,7 +115,7 @@ def _sources(project: Project, config: str, *, by_the_environment: bool) -> Sour
         return None
     files = [Path(config), beside / "pyproject.toml", Path(script.dir) / "env.py"]
     files += [Path(project.models)] if project.models else []
-    files += [Path(file) for file in _imported(config)] if by_the_environment else []
+    files += [Path(file) for file in _imported()] if by_the_environment else []
     places = list(script._version_locations)  # noqa: SLF001 - Alembic keeps it private
     if not all(map(os.path.isdir, places)) or any(set("\t\n") & set(str(one)) for one in (*files, *places)):
         return None
