@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +27,14 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 from sqlalchemy import make_url
-from xdist.scheduler import LoadFileScheduling
+from xdist.scheduler import LoadScopeScheduling
 
 from lockstep.develop.sandbox import binaries, embedded
+from tests import forks
 
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATOR_SECONDS = 120
+SHARE = 8
 ROOMY_BYTES = 4 * 2**30
 MINE = ("DATABASE_URL", "PORT", "IMAGE_COMMIT", "RENDER_GIT_COMMIT", "PYTHONDONTWRITEBYTECODE")
 PREFIXES = ("MIGRATOR_", "PG", "RENDER_")
@@ -92,15 +97,31 @@ def pytest_xdist_auto_num_workers(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return ByFile(config, log)
+    config.option.loadscopereorder = False  # the order is that of `longest_first`
+    return InShares(config, log)
 
 
-class ByFile(LoadFileScheduling):
-    """A file's tests stay together, and all that use images do: one worker builds them."""
+class InShares(LoadScopeScheduling):
+    """So many neighbours of a file go to one worker together; and all that use images do: one worker builds them."""
+
+    @functools.cached_property
+    def _shares(self):
+        shares = {}
+        for file, tests in itertools.groupby(self.collection, lambda nodeid: nodeid.split("::", 1)[0]):
+            for number, nodeid in enumerate(tests):
+                begun = f"{file} {len(shares) - number % SHARE}"
+                shares[nodeid] = "tests/docker" if file.startswith("tests/docker/") else begun
+        return shares
 
     def _split_scope(self, nodeid):
-        file = nodeid.split("::", 1)[0]
-        return "tests/docker" if file.startswith("tests/docker/") else file
+        return self._shares[nodeid]
+
+
+def longest_first(item) -> int:
+    """Order the tests of a run with several workers: what takes long begins early, what needs no server fills up."""
+    if item.get_closest_marker("slow") or item.get_closest_marker("docker"):
+        return 0
+    return 1 if "server" in item.fixturenames else 2
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -124,6 +145,26 @@ def pytest_configure(config):
     if config.given_url and config.getoption("numprocesses", None):
         raise pytest.UsageError("TEST_DATABASE_URL gives one server, and its roles are for one worker: leave out -n")
     config.engine_silence = engine_silence()
+    config.servers_place = servers_in_memory()
+
+
+def pytest_unconfigure(config):
+    if place := getattr(config, "servers_place", None):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def servers_in_memory() -> Path | None:
+    """Have the throw-away servers of all processes of this run in memory, where there is room; return where.
+
+    They are made where temporary files are. The tests' own directories stay where pytest makes and keeps them.
+    """
+    if memory() is None:
+        return None
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    place = Path(tempfile.mkdtemp(prefix="tests-of-", dir=memory()))
+    place.chmod(0o1777)  # as /tmp is: a server does not run as root
+    os.environ["TMPDIR"], tempfile.tempdir = str(place), None
+    return place
 
 
 def pytest_sessionstart(session):
@@ -147,6 +188,8 @@ def pytest_collection_modifyitems(config, items):
     if nightly:
         config.hook.pytest_deselected(items=nightly)
         items[:] = [item for item in items if item not in nightly]
+    if is_worker(config):
+        items.sort(key=longest_first)
     # Where an engine is required, as in CI, these tests run, and fail by themselves.
     if config.engine_silence and not os.environ.get("REQUIRE_DOCKER"):
         for item in items:
@@ -214,6 +257,11 @@ def memory() -> Path | None:
     return place if roomy else None
 
 
+def quick_to_connect() -> dict[str, str]:
+    """Return the settings by which a password is checked once: 4,096 times are most of what it takes to connect."""
+    return {"scram_iterations": "1"} if int(binaries.version(binaries.find()).partition(".")[0]) >= 16 else {}
+
+
 @pytest.fixture(scope="session")
 def server(pytestconfig):
     """A PostgreSQL server for the whole run: `.url` of its superuser, `.describe`."""
@@ -223,10 +271,14 @@ def server(pytestconfig):
         elif pytestconfig.kind.startswith("testcontainers"):
             url = stack.enter_context(container())
         else:
-            url = stack.enter_context(embedded.throwaway(parent=memory())).url()
+            url = stack.enter_context(embedded.throwaway(quick_to_connect(), parent=memory())).url()
         with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('server_version')")
             version = cursor.fetchone()[0]
+            if quick_to_connect() and pytestconfig.kind.startswith("embedded"):
+                change = sql.SQL("ALTER ROLE {} PASSWORD {}")
+                cursor.execute(change.format(sql.Identifier(embedded.SUPERUSER), sql.Literal(make_url(url).password)))
+                connection.commit()
         yield Server(url, f"{pytestconfig.kind}, PostgreSQL {version}")
 
 
@@ -278,15 +330,11 @@ def migrated_database(server, migrated_template):
 
 def run_migrator(*args, env=None, cwd=ROOT) -> Outcome:
     """Run `python -m migrator` as a process with a clean environment."""
-    done = subprocess.run(
+    done = forks.run(
         [sys.executable, "-m", "migrator", *map(str, args)],
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
         timeout=MIGRATOR_SECONDS,
-        check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 

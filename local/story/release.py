@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local.state import ROOT
@@ -78,6 +78,7 @@ class Release:
     directory: Path
     commit: str
     name_of_user: str = "name"
+    processes: Any = subprocess  # what starts them, by `run` and `Popen`
 
     def migrator(self, place: Place, *arguments: str, **variables: str) -> Done:
         """Run a verb of this release's migrator."""
@@ -97,7 +98,7 @@ class Release:
         return {"email": f"{name}@example.org", self.name_of_user: name, "organisation_id": organisation, **other}
 
     def _run(self, arguments: list[str], environment: dict[str, str]) -> Done:
-        done = subprocess.run(
+        done = self.processes.run(
             [sys.executable, *arguments],
             cwd=self.directory,
             env=self.environment(environment),
@@ -117,7 +118,9 @@ def first(directory: Path) -> Release:
 
 def second(place: Place, before: Release, directory: Path) -> Release:
     """Return release 2, written from release 1 as a developer would."""
-    release = Release(_copied(before.directory, directory), "2222222bbbbbbb", "full_name")
+    release = replace(
+        before, directory=_copied(before.directory, directory), commit="2222222bbbbbbb", name_of_user="full_name"
+    )
     _edit(release, MODELS, (NAME, NAME + FULL_NAME + LOCALE))
     _add_to_upgrade(_written(release, place, "-m", "add full name and locale"), BOTH_NAMES)
     _add_to_upgrade(_written(release, place, "--empty", "-m", "copy names"), COPY)
@@ -136,14 +139,15 @@ def second(place: Place, before: Release, directory: Path) -> Release:
 
 def broken(before: Release, directory: Path) -> Release:
     """Return a build of a release whose app does not start."""
-    release = Release(_copied(before.directory, directory), "3333333ccccccc", before.name_of_user)
+    release = replace(before, directory=_copied(before.directory, directory), commit="3333333ccccccc")
     _edit(release, "app/application.py", ("def make(", 'raise RuntimeError("a bug")\n\n\ndef make('))
     return release
 
 
 def _copied(source: Path, directory: Path) -> Path:
     for name in ("app", "migrator"):
-        shutil.copytree(source / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # With the bytecode, but not with what is just being written of it.
+        shutil.copytree(source / name, directory / name, ignore=shutil.ignore_patterns("*.pyc.*"))
     return directory
 
 

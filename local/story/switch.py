@@ -47,7 +47,7 @@ class Instance:
         self.busy = 0
         self._url = ""
         with log.open("wb") as output:
-            self.process = subprocess.Popen(
+            self.process = release.processes.Popen(
                 [sys.executable, "-m", "app"],
                 cwd=release.directory,
                 env=release.environment(place.of_app()) | variables,

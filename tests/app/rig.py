@@ -24,6 +24,7 @@ from sqlalchemy import create_engine, make_url
 
 from app import application, release, settings
 from app.storage.models import Base
+from tests import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = f"app_{secrets.token_hex(4)}"  # roles are shared by all databases of a server
@@ -126,9 +127,9 @@ def is_ready(client):
 
 
 class Process:
-    """`python -m app` as a process of its own."""
+    """`python -m app` as a process of its own; `processes=subprocess` where its start matters."""
 
-    def __init__(self, url, **variables):
+    def __init__(self, url, *, processes=forks, **variables):
         environ = {
             name: value
             for name, value in os.environ.items()
@@ -137,7 +138,7 @@ class Process:
         environ |= {"PYTHONPATH": str(ROOT), "PORT": "0", "HOST": "127.0.0.1", "REPORT_INTERVAL": "200ms"}
         if url is not None:
             environ["DATABASE_URL"] = url
-        self._popen = subprocess.Popen(
+        self._popen = processes.Popen(
             [sys.executable, "-m", "app"],
             env=environ | variables,
             stdout=subprocess.PIPE,
@@ -185,8 +186,9 @@ class Network:
         self._listener = listening_socket()
         self.url = target.set(host="127.0.0.1", port=self._listener.getsockname()[1]).render_as_string(False)
         self._whole, self._cutting = True, threading.Lock()
-        self._flowing = threading.Event()
+        self._flowing, self._carrying = threading.Event(), threading.Lock()
         self._flowing.set()
+        self.held = threading.Event()  # something has come that is not carried
         self._ends = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -199,8 +201,10 @@ class Network:
                     end.shutdown(socket.SHUT_RDWR)
 
     def freeze(self):
-        """Carry nothing more, and end nothing: the peer is there and silent."""
-        self._flowing.clear()
+        """Carry nothing more, and end nothing: the peer is there and silent. What was under way has arrived."""
+        with self._carrying:
+            self.held.clear()
+            self._flowing.clear()
 
     def mend(self):
         self._whole = True
@@ -232,10 +236,21 @@ class Network:
             while True:
                 try:
                     for end in select.select([near, far], [], [])[0]:
-                        self._flowing.wait()
-                        data = end.recv(65536)
-                        if not data:
+                        if not self._pass(end, far if end is near else near):
                             return
-                        (far if end is near else near).sendall(data)
                 except (OSError, ValueError):
                     return
+
+    def _pass(self, end, other):
+        """Carry what has come, as soon as anything is carried; tell whether there was anything."""
+        while True:
+            if not self._flowing.is_set():
+                self.held.set()
+            self._flowing.wait()
+            with self._carrying:
+                if not self._flowing.is_set():
+                    continue
+                data = end.recv(65536)
+                if data:
+                    other.sendall(data)
+                return bool(data)

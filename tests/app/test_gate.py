@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -16,6 +15,7 @@ from app import predeploy
 from app.storage import engine as storage
 from lockstep_gate import verdict
 from lockstep_gate.verdict import LastVerdict, State
+from tests import forks
 from tests.app.rig import BUILD, PASSWORD, ROLE, ROOT, Network, eventually, is_ready, serving, settings_for
 
 MIGRATE = "run `migrator upgrade` of this release, then ask again"
@@ -81,13 +81,10 @@ def test_an_outage_closes_no_open_gate_but_opens_none_either():
 
 def run_gate(url, *arguments, **variables):
     environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "-m", "app.gate", *arguments],
         env=environ | ({"DATABASE_URL": url} if url else {}) | variables,
-        capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
 
 
@@ -189,17 +186,16 @@ def silenced(bare):
     network, begun = Network(bare.url), []
 
     def begin(*command, **variables):
-        process = subprocess.Popen(
+        process = forks.Popen(
             [sys.executable, *command],
             env=os.environ | {"DATABASE_URL": network.url, "PYTHONPATH": str(ROOT)} | variables,
             stdout=subprocess.PIPE,
-            text=True,
         )
         begun.append(process)
         while "has no ledger" not in process.stdout.readline():
             assert process.poll() is None
         network.freeze()
-        time.sleep(1.5)  # it asks again after a second, and then waits in the driver
+        assert network.held.wait(60)  # it asked again, and waits in the driver
         return process
 
     yield begin
@@ -216,20 +212,20 @@ def test_a_silent_database_keeps_no_command_from_ending_on_a_signal(silenced, co
     variables = {"GATE_WAIT": "60", "PREDEPLOY_POLL": "1s", "PREDEPLOY_WAIT_ONLY": "yes"}
     waiting = silenced("-m", f"app.{command}", **variables)
     waiting.send_signal(number)
-    assert waiting.wait(20) == code
+    assert waiting.wait(60) == code
     assert "safe to run again" in waiting.stdout.read().splitlines()[-1]
 
 
 def test_a_silent_database_keeps_no_predeploy_beyond_its_deadline(silenced):
     waiting = silenced("-m", "app.predeploy", "--wait-only", PREDEPLOY_DEADLINE="6s", PREDEPLOY_POLL="1s")
-    assert waiting.wait(30) == 3
+    assert waiting.wait(60) == 3
     assert "not done within 6 s (PREDEPLOY_DEADLINE)" in waiting.stdout.read().splitlines()[-1]
 
 
 def test_a_silent_database_is_one_that_is_not_reached(silenced):
     impatient = "import os; from app import gate; gate.ask.PATIENCE_S = 1.0; code = gate.main(); os._exit(code)"
     waiting = silenced("-c", impatient, GATE_WAIT="3", STATEMENT_TIMEOUT="2s")
-    assert waiting.wait(30) == 5
+    assert waiting.wait(60) == 5
     assert "the database cannot be reached (" in waiting.stdout.read().splitlines()[-1]
 
 

@@ -19,7 +19,7 @@ from tests.app.rig import BUILD, PASSWORD, ROOT, eventually, is_ready
 
 
 def test_it_starts_serves_and_signs_off_when_told_to_stop(start, migrated):
-    process = start(migrated.url, IMAGE_COMMIT=BUILD.commit)
+    process = start(migrated.url, processes=subprocess, IMAGE_COMMIT=BUILD.commit)
     with process.client() as client:
         eventually(lambda: is_ready(client))
         assert client.get("/users?cursor=private").status_code == 400
@@ -45,7 +45,7 @@ def test_an_answer_does_not_wait_for_the_client_to_acknowledge_half_of_it():
 
 
 def test_ctrl_c_stops_it_without_a_traceback(start, migrated):
-    process = start(migrated.url)
+    process = start(migrated.url, processes=subprocess)
     with process.client() as client:
         eventually(lambda: is_ready(client))
     process.signal(signal.SIGINT)
@@ -161,7 +161,7 @@ def test_no_password_and_no_traceback_in_anything_it_says(start, network):
 
 
 def test_the_password_is_not_in_the_process_list(start, migrated):
-    process = start(migrated.url)
+    process = start(migrated.url, processes=subprocess)
     with process.client() as client:
         eventually(lambda: is_ready(client))
     assert "pa%25ss" not in subprocess.run(["ps", "axww"], capture_output=True, text=True, check=True).stdout

@@ -54,6 +54,7 @@ def test_a_case_that_once_failed_is_judged_right(release_database, case):
     assert not result.false_alarm
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # a thousand schemas: minutes on a machine with much else to do
 def test_a_release_that_is_said_to_be_served_is_served(release_database):
     check(release_database, 200, derandomize=True)

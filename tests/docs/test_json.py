@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from lockstep import cli
 from tests.docs.pages import page, rows
 
@@ -64,6 +66,7 @@ class Look:
         return sorted(f"{verb} {key}" for verb, key in found if not NOT_ALWAYS.search(f"{verb} {key}"))
 
 
+@pytest.mark.slow
 def test_each_verbs_document_holds_the_documented_keys_and_no_others(run, foreign, db, migrated_database, server):
     look = Look(run, foreign)
     defer_and_show(look, foreign, db)

@@ -20,6 +20,7 @@ from alembic import command
 from alembic.config import Config
 
 from lockstep import cli
+from tests import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60  # however busy the machine is
@@ -196,9 +197,11 @@ PATIENT = "from lockstep import __main__; from lockstep.stop import interrupt; i
 class Running:
     """A migrator in a process of its own."""
 
-    def __init__(self, arguments, environment, cwd=ROOT, module="migrator", *, patient=False):
+    def __init__(self, arguments, environment, cwd=ROOT, module="migrator", *, patient=False, processes=None):
         self._texts = {"out": [], "err": []}
-        self.process = subprocess.Popen(
+        # Where the start itself matters a process is a true one: `processes=subprocess`.
+        processes = processes or (subprocess if "LD_PRELOAD" in environment else forks)
+        self.process = processes.Popen(
             [sys.executable, *(("-c", PATIENT) if patient else ("-m", module)), *map(str, arguments)],
             env={
                 **os.environ,

@@ -39,10 +39,10 @@ def test_a_change_behind_an_idle_reader_goes_through_when_it_leaves_and_clients_
     other = client("a web request")
     # Behind plain Alembic it would wait for the reader, who stays until all is read. The server sees to the bound,
     # which is wide: milliseconds are what the benchmarks measure, on a machine with nothing else to do.
-    other.run("SET lock_timeout = '5s'")
+    other.run("SET lock_timeout = '60s'")
     other.raw.commit()
-    requests, end = 0, time.monotonic() + 1.5
-    while requests < 100 or time.monotonic() < end:
+    requests, until_s = 0, time.monotonic() + 1.5
+    while requests < 100 or time.monotonic() < until_s:
         other.run("SELECT count(*) FROM t")
         other.raw.rollback()
         requests += 1
@@ -60,11 +60,11 @@ def test_a_change_behind_an_idle_reader_goes_through_when_it_leaves_and_clients_
     assert duration < waited
 
 
-def test_at_the_deadline_nothing_is_changed_and_who_blocks_is_named(table, any_project, run, db, client):
+def test_at_the_deadline_nothing_is_changed_and_who_blocks_is_named(table, any_project, run_late, db, client):
     any_project.sql("a1", "CREATE TABLE before (n int)", ADD)
     reader = client("a report")
     reader.run("SELECT count(*) FROM t")
-    done = run("upgrade", project=any_project, MIGRATOR_DEADLINE="6s")  # the start takes of it, on a busy machine much
+    done = run_late("upgrade", project=any_project, came_so_far=lambda done: "no lock on" in done.text)
     assert done.code == 3, done.text
     assert done.last.startswith(
         f"busy: a1: no lock on public.t (AccessExclusiveLock), held by pid {reader.pid} (a report, idle in "
@@ -72,7 +72,7 @@ def test_at_the_deadline_nothing_is_changed_and_who_blocks_is_named(table, any_p
     assert done.last.endswith("(exit 3; safe to run again as it is)")
     assert db.columns("before") == []
     assert db.steps() == []
-    assert db.runs() == [("upgrade", "busy")]
+    assert set(db.runs()) == {("upgrade", "busy")}
     assert db.lock_is_free()
 
 
@@ -90,7 +90,7 @@ def test_under_short_transactions_it_gets_its_lock(table, project, run, db, clie
     for thread in threads:
         thread.start()
     try:
-        done = run("upgrade", project=project, MIGRATOR_DEADLINE="30s")
+        done = run("upgrade", project=project, MIGRATOR_DEADLINE="100s")
     finally:
         stop.set()
         for thread in threads:
@@ -115,7 +115,7 @@ def test_traffic_whose_transactions_always_overlap_does_not_starve_it(table, pro
     for thread in threads:
         thread.start()
     try:
-        done = run("upgrade", project=project, MIGRATOR_DEADLINE="40s", MIGRATOR_LOCK_TIMEOUT="300ms")
+        done = run("upgrade", project=project, MIGRATOR_DEADLINE="100s", MIGRATOR_LOCK_TIMEOUT="300ms")
     finally:
         stop.set()
         for thread in threads:
@@ -161,20 +161,20 @@ def test_a_blocker_is_ended_only_if_the_operator_asked_for_it(table, project, ru
     project.sql("a1", ADD)
     reader = client("a forgotten shell")
     reader.run("SELECT count(*) FROM t")
-    done = run("upgrade", project=project, MIGRATOR_TERMINATE_BLOCKERS_AFTER="300ms", MIGRATOR_DEADLINE="20s")
+    done = run("upgrade", project=project, MIGRATOR_TERMINATE_BLOCKERS_AFTER="300ms", MIGRATOR_DEADLINE="100s")
     assert done.code == 0, done.text
     assert f"ended      pid {reader.pid}" in done.out
     assert db.columns("t") == ["id", "n"]
     until(lambda: not db.rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", reader.pid), "the reader's end")
 
 
-def test_a_patient_statement_does_not_leave_the_next_one_waiting_in_the_queue(table, project, run, db, client):
+def test_a_patient_statement_does_not_leave_the_next_one_waiting_in_the_queue(table, project, run_late, db, client):
     db.rows("ALTER TABLE t ADD CONSTRAINT c CHECK (id > 0) NOT VALID")
     db.rows("CREATE TABLE u (id int)")
     project.sql("a1", "ALTER TABLE t VALIDATE CONSTRAINT c", "ALTER TABLE u ADD COLUMN n int", "SELECT 1")
     reader = client("a report")
     reader.run("SELECT * FROM u")
-    done = run("upgrade", project=project, MIGRATOR_DEADLINE="6s")
+    done = run_late("upgrade", project=project, came_so_far=lambda done: "no lock on" in done.text)
     assert done.code == 3, done.text
     assert "no lock on public.u (AccessExclusiveLock)" in done.last
 
@@ -193,7 +193,7 @@ def test_an_autovacuum_in_the_way_is_pushed_aside(table, project, run, db):
         until(
             lambda: db.rows("SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = 't'::regclass"), "the autovacuum", 60
         )
-        done = run("upgrade", project=project, MIGRATOR_DEADLINE="20s")
+        done = run("upgrade", project=project, MIGRATOR_DEADLINE="100s")
     finally:
         db.rows("ALTER SYSTEM RESET autovacuum_naptime")
         db.rows("SELECT pg_reload_conf()")

@@ -199,14 +199,16 @@ def test_if_not_exists_over_a_valid_index_is_done(project, run, db):
 
 
 @pytest.mark.parametrize("holds", ["another table", "the table"])
-def test_an_index_that_waits_for_an_old_snapshot_is_cancelled_cleanly_at_the_deadline(holds, project, run, db, client):
+def test_an_index_that_waits_for_an_old_snapshot_is_cancelled_cleanly_at_the_deadline(
+    holds, project, run, run_late, db, client
+):
     a_table(db)
     db.rows("CREATE TABLE other (n int)")
     project.outside("a1", CIC)
     old = client("a long report")
     old.raw.set_session(isolation_level="REPEATABLE READ")
     old.run("SELECT count(*) FROM " + ("t" if holds == "the table" else "other"))
-    done = run("upgrade", project=project, MIGRATOR_DEADLINE="5s")
+    done = run_late("upgrade", project=project, came_so_far=lambda done: "when it waited for" in done.text)
     assert done.code == 3, done.text
     assert done.last.startswith("busy: a1: cancelled at the deadline, when it waited for ")
     assert db.lock_is_free()
@@ -216,25 +218,26 @@ def test_an_index_that_waits_for_an_old_snapshot_is_cancelled_cleanly_at_the_dea
     assert db.rows("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass") == [(1,)]
 
 
-def test_what_a_reindex_leaves_behind_is_cleared_away(project, run, db, client):
+def test_what_a_reindex_leaves_behind_is_cleared_away(project, run, run_late, db, client):
     a_table(db)
     db.rows("CREATE INDEX ix ON t (n)")
     project.outside("a1", "REINDEX INDEX CONCURRENTLY ix")
     old = client()
     old.raw.set_session(isolation_level="REPEATABLE READ")
     old.run("SELECT count(*) FROM pg_class")
-    assert run("upgrade", project=project, MIGRATOR_DEADLINE="5s").code == 3
+    done = run_late("upgrade", project=project, came_so_far=lambda done: "when it waited for" in done.text)
+    assert done.code == 3, done.text
     old.close()
     assert run("upgrade", project=project).code == 0
     assert db.rows("SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 't'::regclass") == [("ix",)]
 
 
-def test_a_blocking_statement_in_a_block_has_the_lock_timeout_of_a_try(project, run, db, client):
+def test_a_blocking_statement_in_a_block_has_the_lock_timeout_of_a_try(project, run, run_late, db, client):
     a_table(db)
     project.outside("a1", CIC, "ALTER TABLE t ADD COLUMN b int")
     reader = client("a reader")
     reader.run("SELECT count(*) FROM t")
-    done = run("upgrade", project=project, MIGRATOR_DEADLINE="8s")
+    done = run_late("upgrade", project=project, came_so_far=lambda done: "no lock on" in done.text)
     assert done.code == 3, done.text
     assert f"t (AccessExclusiveLock), held by pid {reader.pid} (a reader, idle in transaction" in done.last
     assert validity(db) == [True]

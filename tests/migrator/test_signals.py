@@ -9,22 +9,18 @@ import socket
 import subprocess
 import sys
 import termios
-import time
 
 import pytest
 
 from tests.app.rig import Network
 from tests.migrator.rig import ROOT, Running, until
 
-SECONDS = 20  # it promises two, and what is stopped here would take a minute: a busy machine is allowed for
+SECONDS = 60  # it promises two, and what is stopped here would take ten minutes: a busy machine is allowed for
 
 
 def stop(running, number):
     running.signal(number)
-    before = time.monotonic()
-    done = running.result()
-    assert time.monotonic() - before < SECONDS
-    return done
+    return running.result(SECONDS)
 
 
 def check(done, number, db):
@@ -80,7 +76,7 @@ def test_while_it_waits_for_a_tables_lock(number, spawn, project, db, client):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_in_a_long_statement(number, spawn, project, db):
-    project.sql("a1", "CREATE TABLE u (id int)", "SELECT pg_sleep(60)")
+    project.sql("a1", "CREATE TABLE u (id int)", "SELECT pg_sleep(600)")
     running = spawn("upgrade", project=project, patient=True)
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
     check(stop(running, number), number, db)
@@ -90,7 +86,7 @@ def test_in_a_long_statement(number, spawn, project, db):
 
 def test_in_python_code_of_a_revision(spawn, project, db):
     project.revision(
-        "a1", "op.execute('CREATE TABLE u (id int)')\nprint('thinking', flush=True)\nimport time\ntime.sleep(60)"
+        "a1", "op.execute('CREATE TABLE u (id int)')\nprint('thinking', flush=True)\nimport time\ntime.sleep(600)"
     )
     running = spawn("upgrade", project=project)
     running.said("thinking")
@@ -104,7 +100,7 @@ def test_in_python_code_of_a_revision(spawn, project, db):
 
 def test_in_a_models_file_whose_output_is_kept_from_the_terminal(spawn, project, db, tmp_path):
     loading = tmp_path / "loading"
-    models = f"import pathlib, time\npathlib.Path({str(loading)!r}).touch()\ntime.sleep(60)\n"
+    models = f"import pathlib, time\npathlib.Path({str(loading)!r}).touch()\ntime.sleep(600)\n"
     (project.directory / "models.py").write_text(models)
     project.ini.write_text(project.ini.read_text() + "models = %(here)s/models.py\n")
     running = spawn("upgrade", project=project)
@@ -144,7 +140,7 @@ def is_full(pipe):
 
 
 def test_twice_is_as_good_as_once(spawn, project, db):
-    project.sql("a1", "SELECT pg_sleep(60)")
+    project.sql("a1", "SELECT pg_sleep(600)")
     running = spawn("upgrade", project=project, patient=True)
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
     running.signal(signal.SIGTERM)
@@ -184,13 +180,13 @@ while strike(struck + 1):
 print(struck)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert int(done.stdout) > 10, done
 
 
 def test_while_the_network_is_silent(spawn, project, db):
-    project.sql("a1", "SELECT pg_sleep(60)")
+    project.sql("a1", "SELECT pg_sleep(600)")
     network = Network(db.url)
     running = spawn("upgrade", project=project, url=network.url)
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
@@ -246,7 +242,7 @@ def struck(place, environment, *arguments):
         return subprocess.run(
             [sys.executable, "-c", STRUCK, place, *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -300,7 +296,7 @@ __main__.run()
     environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code, "wait"],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "SIG_IGN SIG_IGN"), done
 
@@ -320,7 +316,7 @@ with interrupt.heeding(), shadow.database(sys.argv[1]) as url:
     os.kill(os.getpid(), signal.SIGTERM)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, server.url], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, server.url], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stderr.splitlines()[-1] == f"KeyboardInterrupt: {signal.SIGTERM}"
     assert db.rows("SELECT 1 FROM pg_database WHERE datname = %s", done.stdout.strip()) == []
@@ -342,7 +338,7 @@ def test_a_hangup_that_whoever_started_it_had_ignored_is_ignored(project, db, cl
     environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini)}
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does; a child has it from us
     try:
-        running = Running(["upgrade"], environment)
+        running = Running(["upgrade"], environment, processes=subprocess)
     finally:
         signal.signal(signal.SIGHUP, before)
     until(db.waiting, "the wait")
@@ -352,7 +348,7 @@ def test_a_hangup_that_whoever_started_it_had_ignored_is_ignored(project, db, cl
 
 
 def test_in_a_statement_outside_a_transaction(spawn, project, db):
-    project.outside("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(60)")
+    project.outside("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(600)")
     running = spawn("upgrade", project=project, patient=True)
     until(lambda: [row for row in db.migrators() if "pg_sleep" in row[2]], "the statement to run")
     check(stop(running, signal.SIGTERM), signal.SIGTERM, db)
@@ -382,10 +378,10 @@ interrupt.LONG_GRACE_S = 0.5
 with interrupt.heeding():
     with interrupt.listening(interrupt.Interrupt()):
         signal.raise_signal(signal.SIGTERM)
-    time.sleep(60)
+    time.sleep(600)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=40, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 143, done
     assert "left by force after 0.5 s" in done.stderr

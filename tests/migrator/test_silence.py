@@ -34,16 +34,25 @@ def network(db):
 
 @pytest.fixture
 def frozen_at(network, db):
-    """Freeze the network as soon as a migrator runs a statement of such words."""
-    threads = []
+    """Freeze the network as soon as a migrator runs a statement of such words: its answer has not come through."""
+    threads, frozen = [], threading.Event()
 
     def at(words):
-        def freeze():
-            until(lambda: [row for row in db.migrators() if words in row[2]], words)
-            network.freeze()
+        def runs():
+            return [row for row in db.migrators() if row[1] == "active" and words in row[2]]
 
-        threads.append(threading.Thread(target=freeze))
+        def freeze():
+            if not runs():
+                return False
+            network.freeze()
+            if runs():
+                return True
+            network.mend()  # it had ended meanwhile
+            return False
+
+        threads.append(threading.Thread(target=lambda: (until(freeze, words), frozen.set())))
         threads[-1].start()
+        return lambda _done: frozen.is_set()
 
     yield at
     for thread in threads:
@@ -51,11 +60,10 @@ def frozen_at(network, db):
 
 
 @pytest.mark.parametrize("kind", ["own", "foreign"])
-def test_in_a_statement_of_a_revision(kind, request, network, frozen_at, run, db):
+def test_in_a_statement_of_a_revision(kind, request, network, frozen_at, run_late, db):
     project = request.getfixturevalue("project" if kind == "own" else "foreign")
-    project.sql("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(60)")
-    frozen_at("pg_sleep")
-    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="6s")
+    project.sql("a1", "CREATE TABLE t (id int)", "SELECT pg_sleep(200)")
+    done = run_late("upgrade", project=project, url=network.url, came_so_far=frozen_at("pg_sleep"))
     assert done.code == 5, done.text
     assert done.last.startswith(SAID), done.text
     assert done.last.endswith(AGAIN)
@@ -66,13 +74,18 @@ def test_in_a_statement_of_a_revision(kind, request, network, frozen_at, run, db
     assert db.lock_is_free()
 
 
-def test_while_it_waits_for_the_lock(network, run, project, db, client):
+def test_while_it_waits_for_the_lock(network, run_late, project, client, db):
     from lockstep.postgres import lock  # noqa: PLC0415
 
     client("another migrator").run("SELECT pg_advisory_lock(%s)", lock.key())
-    freezer = threading.Thread(target=lambda: (until(db.migrators, "the wait"), network.freeze()))
+    frozen = threading.Event()
+
+    def asks():
+        return [row for row in db.migrators() if "advisory" in row[2]]
+
+    freezer = threading.Thread(target=lambda: (until(asks, "the wait"), network.freeze(), frozen.set()))
     freezer.start()
-    done = run("upgrade", project=project, url=network.url, MIGRATOR_DEADLINE="6s")
+    done = run_late("upgrade", project=project, url=network.url, came_so_far=lambda _done: frozen.is_set())
     freezer.join()
     assert (done.code, done.last[: len(SAID)]) == (5, SAID), done.text
 
@@ -99,7 +112,7 @@ __main__.run()
     environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(project.ini), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code, "upgrade", "--deadline", "2s"],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=40, check=False,
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done
     said = "busy: left by force 0.4 s after the deadline; the server rolls back. Cure: " + watchdog._CURE + "."
@@ -115,10 +128,14 @@ def test_in_what_a_rehearsal_needs_first(seed, run, server, foreign, tmp_path):
     foreign.sql("a2", "CREATE TABLE t (id int)")
     (tmp_path / "seed.sql").write_text(seed)
     start = "rehearse", "--from", "a1", "--seed", tmp_path / "seed.sql", "--shadow-url", server.url
+    before = throw_away_databases(server)
     done = run(*start, project=foreign, MIGRATOR_DEADLINE="2s")
     assert (done.code, done.last.partition(":")[0]) == (5, "unreachable"), done.text
     assert "no answer 0.5 s after the deadline" in done.last
-    left = "SELECT 1 FROM pg_database WHERE datname LIKE 'shadow_%'"
+    assert throw_away_databases(server) <= before
+
+
+def throw_away_databases(server):
     with contextlib.closing(psycopg2.connect(server.url)) as connection, connection.cursor() as cursor:
-        cursor.execute(left)
-        assert cursor.fetchall() == []
+        cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE 'shadow_%'")
+        return {name for (name,) in cursor.fetchall()}

@@ -23,6 +23,7 @@ from pathlib import Path
 import httpx
 import yaml
 
+from tests import forks
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,8 @@ class Program:
         self.words, self.lines, self._on_line = words, [], on_line
         # What the platform's images have on their PATH.
         heads = {"python": [sys.executable], "migrator": [sys.executable, "-m", "migrator"]}
-        self.process = subprocess.Popen(
+        start = forks.Popen if words[0] in heads else subprocess.Popen
+        self.process = start(
             [*heads.get(words[0], words[:1]), *words[1:]],
             cwd=directory,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(directory), "PYTHONUNBUFFERED": "1", **env},

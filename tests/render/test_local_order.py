@@ -105,6 +105,7 @@ def local(tmp_path, images):
     assert not [password for password in passwords if password in made.text], "a password is in a log"
 
 
+@pytest.mark.slow
 def test_success_nothing_to_do_failures_two_at_once_a_newer_one_and_a_rollback(local):
     with local.up("one") as process:
         assert process.poll() is None, local.text

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import compileall
+import dataclasses
+
 import pytest
 
 from local.story import place as places
 from local.story import release as releases
 from local.story.tale import Tale
+from tests import forks
 
 # However slow the machine: a test in which the retention ends says how long it is.
 LONG = "1h"
@@ -14,8 +18,10 @@ LONG = "1h"
 
 @pytest.fixture(scope="session")
 def first(tmp_path_factory):
-    """Release 1: the product as it is."""
-    return releases.first(tmp_path_factory.mktemp("releases") / "release-1")
+    """Release 1: the product as it is, compiled as in an image; its processes are forks."""
+    made = releases.first(tmp_path_factory.mktemp("releases") / "release-1")
+    compileall.compile_dir(made.directory, quiet=1)
+    return dataclasses.replace(made, processes=forks)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ MODELS = "app/storage/models.py"
 def written(before, directory, *revisions, models=(), commit="4444444dddddd"):
     """Copy a release, edit its models, and add revisions: (name, upgrade, downgrade) each, ids are the names."""
     for part in ("app", "migrator"):
-        shutil.copytree(before.directory / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(before.directory / part, directory / part, ignore=shutil.ignore_patterns("*.pyc.*"))
     release = dataclasses.replace(before, directory=directory, commit=commit)
     text = (directory / MODELS).read_text()
     for old, new in models:

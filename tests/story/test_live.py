@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -45,7 +47,7 @@ def test_a_killed_instance_keeps_its_release_live_until_the_retention_is_over_an
 @pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed (Debian: apt install faketime)")
 def test_an_instance_whose_clock_is_years_off_is_as_live_as_any_other(tale, first, second, off):
     tale.migrate(first)
-    instance = tale.instance(first, LD_PRELOAD=LIBRARY, FAKETIME=off)
+    instance = tale.instance(dataclasses.replace(first, processes=subprocess), LD_PRELOAD=LIBRARY, FAKETIME=off)
     instance.until_ready()
     ((near,),) = tale.place.rows("SELECT now() - seen < interval '1 min' AND seen >= started FROM migrator.instance")
     assert near

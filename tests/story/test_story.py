@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+
 import pytest
 
 from local.story.tale import DROP, begun, failed_rollout, nothing_is_lost, rollout
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def first(first):
+    """Release 1, in processes of its own from the first line, as on a platform."""
+    return dataclasses.replace(first, processes=subprocess)
+
+
+@pytest.fixture(scope="session")
+def second(second):
+    return dataclasses.replace(second, processes=subprocess)
 
 
 def test_no_request_of_either_release_fails_while_release_2_replaces_release_1(tale, first, second):

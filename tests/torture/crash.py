@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.migrator.rig import Project
 from tests.torture import points, state
 from tests.torture.faults import CONCURRENT, FAULTS, Held
-from tests.torture.forks import Forks
+from tests.torture.forks import Child
 from tests.torture.kinds import KINDS
 from tests.torture.proxy import DURING, Proxy, Sent
 from tests.torture.server import OWNER_PASSWORD, Server, rows
@@ -76,15 +76,14 @@ class Run:
 
 
 class Worker:
-    """A server, a process that forks migrators, and the kinds prepared on them."""
+    """A server, and the kinds prepared on it."""
 
     def __init__(self):
-        self.server, self.forks = Server(), Forks()
+        self.server = Server()
         self.directory = Path(tempfile.mkdtemp(prefix="torture-work-"))
         self._prepared = {}
 
     def close(self):
-        self.forks.close()
         self.server.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -92,7 +91,7 @@ class Worker:
         environment = dict(self._environment(kind), MIGRATOR_DATABASE_URL=self.server.url(database, port))
         if kind.role:
             environment |= {"MIGRATOR_APP_ROLE": f"app_{database}", "MIGRATOR_APP_PASSWORD": APP_PASSWORD}
-        return self.forks.start([*(argv or kind.argv)], environment, self.directory)
+        return Child([*(argv or kind.argv)], environment, self.directory)
 
     def _environment(self, kind):
         own = {} if kind.own else {"MIGRATOR_CONFIG": str(self._project_directory(kind) / "alembic.ini")}

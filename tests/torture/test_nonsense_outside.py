@@ -174,6 +174,7 @@ def wrong_ending(own, url, bad, last):
     return f"{bad[0]} {bad[1][-90:]}: {code} {last[:300]}"
 
 
+@pytest.mark.slow
 def test_any_answer_of_the_platforms_api_is_a_clear_no(migrated, api):
     # Read once: Python 3.11's ast, which reads a checkout's revisions, is not for several threads (SystemError).
     last = revisions.at(VERSIONS)

@@ -145,7 +145,8 @@ def test_what_a_migrator_says_when_it_is_made_to_crash_holds_no_password(server_
 
 def test_the_apps_password_shows_nowhere(start, migrated):
     with Watch((PASSWORD, "pa%25ss")) as watch:
-        process = start(migrated.url, PYTHONFAULTHANDLER="1", PYTHONDEVMODE="1", UVICORN_LOG_LEVEL="trace")
+        given = {"PYTHONFAULTHANDLER": "1", "PYTHONDEVMODE": "1", "UVICORN_LOG_LEVEL": "trace"}
+        process = start(migrated.url, processes=subprocess, **given)
         with process.client() as client:
             eventually(lambda: is_ready(client))
             client.get("/users")
