@@ -14,7 +14,6 @@ from lockstep.errors import StepFailed
 from lockstep.postgres import outside_transaction
 from lockstep.upgrade import foresight
 from lockstep.upgrade.invalid_indexes import Rubble, is_valid
-
 from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
