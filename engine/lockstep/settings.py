@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections import namedtuple
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lockstep.errors import Usage
 from lockstep_gate import durations
@@ -33,13 +32,13 @@ def duration_ms(text: str, name: str) -> int:
     return milliseconds
 
 
-class Option(namedtuple("Option", ("name", "default", "help", "kind"), defaults=("text",))):
-    """One setting: its field, flag, variable, default as a person would write it, and what it means.
+class Option(NamedTuple):
+    """One setting: its field, flag, variable, default as a person would write it, and what it means."""
 
-    Its kind: text, duration or switch.
-    """
-
-    __slots__ = ()
+    name: str
+    default: str
+    help: str
+    kind: str = "text"  # text | duration | switch
 
     @property
     def flag(self) -> str:
@@ -81,37 +80,32 @@ OPTIONS = (
 _SECRET = ("database_url", "app_password")
 
 
-_FIELDS = {
-    "database_url": "",
-    "url_source": "MIGRATOR_DATABASE_URL",
-    "app_password": "",
-    "config": OWN_CONFIG,
-    "wait_ms": 60_000,
-    "deadline_ms": 1_200_000,
-    "lock_wait_ms": 120_000,
-    "lock_timeout_ms": 50,
-    "statement_timeout_ms": 300_000,
-    "idle_timeout_ms": 60_000,
-    "terminate_blockers_after_ms": 0,
-    "app_role": "app",
-    "app_schema": "",
-    "retention_ms": 900_000,
-    "no_unknown_release": False,
-    "strict": False,
-    "ignore_live_releases": "",
-    "exposed_schemas": "public",
-    "tls_ca": "",
-    "require_tls": False,
-    "checkpoint": "",
-    "commit": "unknown",
-    "run_id": "",  # the name the caller gave this run; `upgrade` sets it
-}
-
-
-class Settings(namedtuple("Settings", _FIELDS, defaults=_FIELDS.values())):
+class Settings(NamedTuple):
     """What one run goes by. Secrets are kept out of repr."""
 
-    __slots__ = ()
+    database_url: str = ""
+    url_source: str = "MIGRATOR_DATABASE_URL"
+    app_password: str = ""
+    config: str = OWN_CONFIG
+    wait_ms: int = 60_000
+    deadline_ms: int = 1_200_000
+    lock_wait_ms: int = 120_000
+    lock_timeout_ms: int = 50
+    statement_timeout_ms: int = 300_000
+    idle_timeout_ms: int = 60_000
+    terminate_blockers_after_ms: int = 0
+    app_role: str = "app"
+    app_schema: str = ""
+    retention_ms: int = 900_000
+    no_unknown_release: bool = False
+    strict: bool = False
+    ignore_live_releases: str = ""
+    exposed_schemas: str = "public"
+    tls_ca: str = ""
+    require_tls: bool = False
+    checkpoint: str = ""
+    commit: str = "unknown"
+    run_id: str = ""  # the name the caller gave this run; `upgrade` sets it
 
     def __repr__(self) -> str:
         """Show no secret."""

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lockstep.postgres.connect import Control
+    from lockstep.settings import Settings
+    from lockstep.stop.deadline import Deadline
+    from lockstep.stop.interrupt import Interrupt
 
 
-class Means(namedtuple("Means", ("control", "settings", "deadline", "interrupt", "tell", "run"), defaults=(0,))):
-    """The control connection, the bounds of the run, whom to tell, and the run's row in the ledger (0: none yet)."""
+class Means(NamedTuple):
+    """The control connection, the bounds of the run, whom to tell, and the run's row in the ledger."""
 
-    __slots__ = ()
+    control: Control
+    settings: Settings
+    deadline: Deadline
+    interrupt: Interrupt
+    tell: Callable[[str], None]
+    run: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import namedtuple
+from typing import NamedTuple
 
 import psycopg2
 import psycopg2.extensions
@@ -15,10 +15,13 @@ _PORTS = range(1, 65536)
 _LONGEST_LABEL = 63
 
 
-class Address(namedtuple("Address", ("dsn", "shown", "host", "port"))):
+class Address(NamedTuple):
     """Where a URL points, without its secrets."""
 
-    __slots__ = ()
+    dsn: str
+    shown: str
+    host: str
+    port: int
 
     def __repr__(self) -> str:
         """Show no secret."""

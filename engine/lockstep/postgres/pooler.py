@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lockstep.postgres.address import Address
+    from lockstep.postgres.control import Control
 
 TRANSACTION_PORT = 6543
 SESSION_PORT = 5432
@@ -75,9 +76,7 @@ def advice(where: Address) -> str:
     return ""
 
 
-def verdict(
-    control: lockstep.postgres.connect.Control, open_another: Callable[[], psycopg2.extensions.connection]
-) -> str:
+def verdict(control: Control, open_another: Callable[[], psycopg2.extensions.connection]) -> str:
     """Return 'direct', or 'pooler, session mode' where one keeps sessions; raise Refused for one that does not."""
     # The process id that the handshake gave is a pooler's own invention unless there is none.
     if control.raw.get_backend_pid() == control.pid == _pid(control.rows):
@@ -86,9 +85,7 @@ def verdict(
     return "pooler, session mode"
 
 
-def _test(
-    control: lockstep.postgres.connect.Control, open_another: Callable[[], psycopg2.extensions.connection]
-) -> None:
+def _test(control: Control, open_another: Callable[[], psycopg2.extensions.connection]) -> None:
     """Take a session lock and look for it from a second session, a few times; raise Refused where it does not hold."""
     import secrets  # noqa: PLC0415 - only behind a pooler: it costs milliseconds
 

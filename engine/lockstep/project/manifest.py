@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 from binascii import crc32
-from collections import namedtuple
+from typing import NamedTuple
 
 from lockstep import __version__
 
@@ -23,33 +23,27 @@ _ABSENT = "absent"
 _PASSING = {"_", "COLUMNS", "DATABASE_URL", "LINES", "OLDPWD", "PWD", "SHLVL"}
 
 
-_KNOWN = (
-    "heads", "seals",  # and a digest of the seals of all revisions
-    "models",  # a digest of the models; '' where there are none
-    "ledger",  # the version of the ledger that was known then
-    "contract", "revisions",  # JSON: what the models need, and the history
-    "directory",  # that of env.py, as seen from the configuration
-    "hands_over",  # whether env.py is the engine's own
-    "version_table",  # where env.py has Alembic's; '' for one of the usual two, None where nobody can tell
-)  # fmt: skip
-_SOURCES = (
-    "files",
-    "places",  # each directory of revisions, and whether those below it count
-    "working_directory",  # where a path of the configuration is as seen from there; else None
-    "environment",  # where env.py may decide by a variable: the digest of all of them; else None
-)
-
-
-class Manifest(namedtuple("Manifest", _KNOWN)):
+class Manifest(NamedTuple):
     """What a project's files lead to."""
 
-    __slots__ = ()
+    heads: tuple[str, ...]
+    seals: str  # a digest of the seals of all revisions
+    models: str  # a digest of the models; '' where there are none
+    ledger: int  # the version of the ledger that was known then
+    contract: str  # JSON: what the models need
+    revisions: str  # JSON: the history
+    directory: str  # that of env.py, as seen from the configuration
+    hands_over: bool  # whether env.py is the engine's own
+    version_table: str | None  # where env.py has Alembic's; '' for one of the usual two, None where nobody can tell
 
 
-class Sources(namedtuple("Sources", _SOURCES)):
+class Sources(NamedTuple):
     """All that a manifest is made from, by paths as seen from the configuration."""
 
-    __slots__ = ()
+    files: list[str]
+    places: list[tuple[str, bool]]  # each directory of revisions, and whether those below it count
+    working_directory: str | None  # where a path of the configuration is as seen from there
+    environment: int | None  # where env.py may decide by a variable: the digest of all of them
 
 
 def read(config: str) -> Manifest | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import namedtuple
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Deadline(namedtuple("Deadline", ("at", "now"), defaults=(time.monotonic,))):
+class Deadline(NamedTuple):
     """A point in time on the monotonic clock; `now` is an argument so that tests take no time."""
 
-    __slots__ = ()
+    at: float
+    now: Callable[[], float] = time.monotonic
 
     @classmethod
     def after(cls, milliseconds: int, now: Callable[[], float] = time.monotonic) -> Deadline:

@@ -21,9 +21,12 @@ from lockstep.upgrade.outcome import Outcome, explain
 
 if TYPE_CHECKING:
     from lockstep.ledger.run_context import Means
+    from lockstep.project.environment import Project
     from lockstep.project.manifest import Manifest
     from lockstep.report import Report
     from lockstep.settings import Settings
+    from lockstep.upgrade.job import Job
+    from lockstep.upgrade.load_checkpoint import LoadJob, Whole
     from lockstep.upgrade.request import Request
 
 
@@ -52,10 +55,10 @@ def upgrade(settings: Settings, report: Report, request: Request) -> Outcome:
 
 def migrate(
     means: Means,
-    project: lockstep.project.environment.Project | None,
+    project: Project | None,
     request: Request,
     report: Report,
-    checkpoint: lockstep.upgrade.load_checkpoint.Whole | None = None,
+    checkpoint: Whole | None = None,
 ) -> Outcome:
     """Take the lock and do the stages: on the connection that env.py configures, or by a load of the checkpoint."""
     from lockstep.upgrade import run_lock  # noqa: PLC0415
@@ -75,7 +78,7 @@ def migrate(
     return outcome
 
 
-def stages(job: lockstep.upgrade.job.Job | lockstep.upgrade.load_checkpoint.LoadJob, request: Request) -> None:
+def stages(job: Job | LoadJob, request: Request) -> None:
     """Do what comes after the lock, in its order; a replay ends with the last step, the models may be ahead of it."""
     job.plan(request)
     job.apply()
@@ -85,7 +88,7 @@ def stages(job: lockstep.upgrade.job.Job | lockstep.upgrade.load_checkpoint.Load
         job.record()
 
 
-def _within_env(own: Means, project: lockstep.project.environment.Project, request: Request, outcome: Outcome) -> None:
+def _within_env(own: Means, project: Project, request: Request, outcome: Outcome) -> None:
     from lockstep.project import environment  # noqa: PLC0415
     from lockstep.upgrade import job  # noqa: PLC0415
 
@@ -95,7 +98,7 @@ def _within_env(own: Means, project: lockstep.project.environment.Project, reque
     environment.inside(project, work, connect=connect.migrating_engine(own.control.where, own.settings).connect)
 
 
-def _loaded(settings: Settings, known: Manifest | None = None) -> lockstep.project.environment.Project:
+def _loaded(settings: Settings, known: Manifest | None = None) -> Project:
     from lockstep.project import environment  # noqa: PLC0415
 
     return environment.load(settings, known)

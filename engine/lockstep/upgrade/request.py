@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-_FIELDS = {
-    "verb": "upgrade",
-    "target": "head",
-    "accept_edited": None,  # the revision whose new seal is taken
-    "deferred_only": False,
-    "replay": False,  # on a throw-away database
-    "choose": None,  # asks a command of Alembic's own for the steps from given heads, where one is under way
-}
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-class Request(namedtuple("Request", _FIELDS, defaults=_FIELDS.values())):
+class Request(NamedTuple):
     """The verb, how far, and how."""
 
-    __slots__ = ()
+    verb: str = "upgrade"
+    target: str = "head"
+    accept_edited: str | None = None  # the revision whose new seal is taken
+    deferred_only: bool = False
+    replay: bool = False  # on a throw-away database
+    choose: Callable[[tuple[str, ...]], list[Any]] | None = None  # a command of Alembic's own, asked for its steps
 
     @property
     def is_plain(self) -> bool:
