@@ -17,6 +17,7 @@ from lockstep.stop.deadline import Deadline
 
 __all__ = ["ON_THROW_AWAY", "VERBS", "main", "parser"]
 
+ON_ITS_DATABASE = ("upgrade", "plan", "status", "downgrade", "history", "backfill", "wait", "doctor")
 ON_THROW_AWAY = ("revision", "rehearse", "check", "checkpoint")
 
 
@@ -44,7 +45,12 @@ def _run(argv: list[str], report: Report) -> int:
     arguments = plain(argv) or parser().parse_args(argv)
     report.verb = arguments.verb
     report.as_json = arguments.json
-    chosen = settings.load({option.name: getattr(arguments, option.name) for option in settings.OPTIONS})
+    given = {option.name: getattr(arguments, option.name) for option in settings.OPTIONS}
+    chosen = settings.load(given | {"x": settings.joined(given["x"])})
+    if not chosen.database_url and arguments.verb in ON_ITS_DATABASE:
+        from lockstep.project import env_ask  # noqa: PLC0415 - Alembic is loaded for it
+
+        chosen = env_ask.completed(chosen)
     command = importlib.import_module(f"lockstep.verbs.{arguments.verb}")
     # What env.py and revisions print is for people: with --json, stdout holds the document and nothing else.
     prints = contextlib.redirect_stdout(sys.stderr) if report.as_json else contextlib.nullcontext()

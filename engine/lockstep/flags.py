@@ -68,9 +68,13 @@ def plain(argv: list[str]) -> SimpleNamespace | None:
     verb, words = argv[0] if argv else "", _separated(argv[1:])
     if verb not in VERBS or verb in ELSEWHERE:
         return None
-    read = {option.flag: (option.name, option.kind == "switch" and "yes") for option in settings.OPTIONS}
+    read = {
+        option.flag: (option.name, option.kind == "switch" and "yes")
+        for option in settings.OPTIONS
+        if option.kind != "pairs"
+    }
     read |= {"--json": ("json", True), "--debug": ("debug", True)}
-    found = {name: None for name, _ in read.values()}
+    found = {option.name: None for option in settings.OPTIONS}
     found |= {"verb": verb, "json": switched("MIGRATOR_JSON"), "debug": switched("MIGRATOR_DEBUG")}
     for names, _, more in OWN.get(verb, ()):
         if "type" in more or (not names[0].startswith("-") and "nargs" not in more):

@@ -46,9 +46,10 @@ def _common(sub: argparse.ArgumentParser) -> None:
         if option.kind == "switch":
             sub.add_argument(option.flag, dest=option.name, action="store_const", const="yes", help=text)
         else:
-            sub.add_argument(
-                option.flag, dest=option.name, metavar="TIME" if option.kind == "duration" else "TEXT", help=text
-            )
+            names = [name for name in (option.short, option.flag) if name]
+            more = {"action": "append"} if option.kind == "pairs" else {}
+            metavar = {"duration": "TIME", "pairs": "KEY=VALUE"}.get(option.kind, "TEXT")
+            sub.add_argument(*names, dest=option.name, metavar=metavar, help=text, **more)
 
 
 def _own(verb: str, sub: argparse.ArgumentParser) -> None:

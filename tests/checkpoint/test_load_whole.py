@@ -273,7 +273,10 @@ def test_a_statement_that_fails_is_named_and_nothing_happened(copy, execute, sta
 
 
 def test_a_bug_on_this_way_is_one_line_and_no_traceback(copy):
-    code = "import sys; from lockstep.upgrade import load_checkpoint as l; from lockstep import cli; l.exposure = None; sys.exit(cli.main(['upgrade']))"
+    code = (
+        "import sys; from lockstep import cli; from lockstep.upgrade import load_checkpoint; "
+        "load_checkpoint.exposure = None; sys.exit(cli.main(['upgrade']))"
+    )
     said = copy.python("-c", code)
     assert said.returncode == 70
     assert "bug: AttributeError: " in said.stderr

@@ -80,10 +80,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_the_migrator_gives_the_same_name():
     from lockstep import settings  # noqa: PLC0415
-    from lockstep.project import environment  # noqa: PLC0415
-    from lockstep.project import release as of_the_migrator  # noqa: PLC0415
+    from lockstep.project import environment, release_contract  # noqa: PLC0415
 
-    assert of_the_migrator.of_project(environment.load(settings.load({}))) == BUILD.digest
+    assert release_contract.digest(environment.load(settings.load({}))) == BUILD.digest
 
 
 def test_several_threads_may_name_the_release_at_once():

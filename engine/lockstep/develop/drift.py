@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lockstep.postgres import connect
+from lockstep.postgres.address import address
 from lockstep.project import environment
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def find(where: Address, settings: Settings, project: Project) -> list[str]:
 
     engine = connect.migrating_engine(where, settings)
     project.config.attributes[environment.COMPARE] = True
-    environment.inside(project, work, connect=engine.connect, reads=True)
+    own = settings.database_url and address(settings.database_url, settings.url_source).dsn
+    redirect = where.dsn if where.dsn != own else ""
+    environment.inside(project, work, connect=engine.connect, reads=True, redirect=redirect)
     return found
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def source(project: Project) -> Path | None:
-    """Return the app's models file named in alembic.ini (`models_source = …`), where it is present."""
-    value = project.config.get_main_option("models_source")
+    """Return the app's models file that the project names (`models_source = …`), where it is present."""
+    value = project.settings.models_source
     return Path(value).resolve() if value and Path(value).is_file() else None
 
 

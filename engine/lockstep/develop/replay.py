@@ -85,5 +85,5 @@ def _version(project: Project, own: Settings, means: Any) -> tuple[str, tuple[st
         context.connection.rollback()
 
     engine = connect.migrating_engine(means.control.where, own)
-    environment.inside(project, work, connect=engine.connect, reads=True)
+    environment.inside(project, work, connect=engine.connect, reads=True, redirect=own.database_url)
     return found[0]

@@ -11,36 +11,45 @@ import configparser
 import contextlib
 import functools
 import logging
-import re
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import alembic.context
 import alembic.op
-import psycopg2
-from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from lockstep.errors import Busy, MigratorError, Refused, StepFailed, Unreachable, Usage
-from lockstep.postgres.limits import LEDGER_OUT_OF_SEARCH_PATH
-from lockstep.project import lazy_revisions, manifest, seal
-from lockstep.stop import watchdog
-from lockstep_gate import sqlstate
+from lockstep.errors import Refused, Usage
+from lockstep.project import (
+    alembic_config,
+    env_connections,
+    env_errors,
+    env_url,
+    flask_app,
+    lazy_revisions,
+    manifest,
+    seal,
+)
+from lockstep.project.env_errors import one_line
+from lockstep.project.env_substitution import SEVERAL, Counting, Substitution, loops
+from lockstep.settings import Settings, project_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
+    from alembic.config import Config
+
     from lockstep.project.manifest import Manifest
-    from lockstep.settings import Settings
 
     Work = Callable[[Any, dict[str, Any]], None]
 
+_NOTHING_SET = Settings()
+SETTINGS = "lockstep.settings"  # config.attributes: what the run goes by, for the same
 COMPARE = "lockstep.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
 CONNECT = "lockstep.connect"  # config.attributes: how the engine's own env.py gets its connection
 
@@ -52,12 +61,14 @@ class Project:
     config: Config
     script: ScriptDirectory
     manifested: Manifest | None = None
+    settings: Settings = _NOTHING_SET
+    configured: dict[str, Any] = field(default_factory=dict)  # what env.py gave to configure() when it last ran
 
     @property
     def models(self) -> Path | None:
-        """Return the models file named in alembic.ini (`models = …`), if there is one."""
-        value = self.config.get_main_option("models")
-        return Path(value) if value else None
+        """Return the models file (`models = …`), if the project names one."""
+        value = self.settings.models
+        return Path(value) if value and not project_options.is_attribute(value) else None
 
 
 def load(settings: Settings, manifested: Manifest | None = None) -> Project:
@@ -65,29 +76,32 @@ def load(settings: Settings, manifested: Manifest | None = None) -> Project:
 
     With the manifest of its files as they are now, each revision is loaded only when it is to be run.
     """
+    seal.know(manifest.sealed(settings.config))
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the engine reports each step itself
     # A connection that broke cannot be reset: the pool's traceback of that says nothing that our own error does not.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
-        toml = Path(settings.config).with_name("pyproject.toml")  # where Alembic's pyproject template keeps the rest
-        config = Config(settings.config, toml_file=toml if toml.is_file() else None)
-        config.attributes["configure_logger"] = False
+        config = alembic_config.made(settings)
+        config.attributes[SETTINGS] = settings
         if settings.database_url:
-            config.set_main_option("sqlalchemy.url", _for_env(settings.database_url).replace("%", "%%"))
+            _set_url(config, settings.database_url)
         script = ScriptDirectory.from_config(config)
     except (CommandError, OSError, ValueError, KeyError, ImportError, configparser.Error) as error:
-        raise Usage(f"{Path(settings.config).name} cannot be used: {_one_line(error)}", "correct it") from None
-    seal.know(manifest.sealed(settings.config))
+        raise Usage(f"{Path(settings.config).name} cannot be used: {one_line(error)}", "correct it") from None
     if manifested:
         beside = Path(settings.config).parent
         lazy_revisions.put_in(script, manifested.revisions, beside, functools.partial(_load_one, script))
     _read_revisions(script)
-    return Project(config, script, manifested)
+    return Project(config, script, manifested, settings)
 
 
 def point(project: Project, url: str) -> None:
     """Let the project's env.py connect to another database: sqlalchemy.url is where it looks."""
-    project.config.set_main_option("sqlalchemy.url", _for_env(url).replace("%", "%%"))
+    _set_url(project.config, url)
+
+
+def _set_url(config: Config, url: str) -> None:
+    config.set_main_option("sqlalchemy.url", env_url.for_env(url, config).replace("%", "%%"))
 
 
 def _read_revisions(script: ScriptDirectory) -> None:
@@ -97,7 +111,7 @@ def _read_revisions(script: ScriptDirectory) -> None:
         script.get_heads()
     # Alembic only warns where two files have one id, or a parent is missing, and goes on with half of the history.
     for warning in caught:
-        text = _one_line(warning.message)
+        text = one_line(warning.message)
         if text.startswith("Revision "):
             raise Refused(text, "correct revision and down_revision in the files")
     for name in script.revision_map._revision_map:  # noqa: SLF001 - already read; Alembic takes any text for an id
@@ -116,7 +130,7 @@ def _errors_of_files(script: ScriptDirectory) -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        raise Refused(_one_line(error), "correct the revision files") from None
+        raise Refused(one_line(error), "correct the revision files") from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a file may raise anything
@@ -128,78 +142,128 @@ def _errors_of_files(script: ScriptDirectory) -> Iterator[None]:
         if isinstance(error, SyntaxError) and error.filename:
             places.append(f"{Path(error.filename).name}:{error.lineno}")
         where = places[-1] if places else script.versions
-        text = error.msg if isinstance(error, SyntaxError) else _one_line(error)
+        text = error.msg if isinstance(error, SyntaxError) else one_line(error)
         raise Refused(f"{where} cannot be loaded: {type(error).__name__}: {text}", "correct the file") from error
 
 
-def _one_line(error: object) -> str:
-    return " ".join(str(getattr(error, "orig", None) or error).split())
+def inside(
+    project: Project, work: Work, *, connect: Callable[[], Any], reads: bool = False, redirect: str = ""
+) -> None:
+    """Run env.py; where it calls run_migrations, `work(context, arguments)` is called instead, on a connection of ours.
 
-
-def _for_env(url: str) -> str:
-    """Return the URL as a foreign env.py is to see it: unnamed, the driver of SQLAlchemy 2.1 would be psycopg 3."""
-    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg2://", url)
-
-
-def inside(project: Project, work: Work, *, connect: Callable[[], Any] | None = None, reads: bool = False) -> None:
-    """Run env.py; where it calls run_migrations, `work(context, arguments)` is called instead.
-
-    `reads` keeps Alembic from making its version table where there is none.
-
-    Wraps `configure` of an EnvironmentContext instance: a subclass would lose Alembic's module proxy.
+    `reads` keeps Alembic from making its version table where there is none, and what env.py begins is not kept.
+    `redirect` is the URL of a throw-away database, to which all that env.py connects to is led.
     """
+    if loops(_env_py(project)):
+        _require_one(project, redirect)
     project.config.attributes[CONNECT] = connect
     environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], dont_mutate=reads)
-    called = _wrap(environment, work)
-    with environment, _errors_of_env(project):
-        project.script.run_env()
-    if not called:
+    run = _substitution(project, environment, work, connect)
+    run.redirect, run.reads = redirect, reads
+    run.install(environment.configure)
+    try:
+        with env_errors.translated(_env_py(project), run.failed), _around(project, redirect), environment:
+            project.script.run_env()
+            if run.failed:  # env.py took it for its own affair
+                raise run.failed[0]
+    finally:
+        run.close()
+    if not run.called:
         raise Refused(
             "env.py never called context.run_migrations()",
-            "asynchronous templates and ones for several databases are not supported; run Alembic itself on them",
+            "let it configure one database, then call context.run_migrations(), as Alembic's templates do",
         )
 
 
-def _wrap(environment: EnvironmentContext, work: Work) -> list[Any]:
-    original = environment.configure
-    called: list[Any] = []
+def command(
+    project: Project,
+    ask: Callable[[], Any],
+    *,
+    connect: Callable[[], Any] | None,
+    redirect: str = "",
+    compared: Callable[[Any, dict[str, Any]], dict[str, Any]] | None = None,
+) -> Any:
+    """Run a command of Alembic's own, whose env.py then works on a connection of ours too; return what it returns.
 
-    def configure(*positional: Any, **options: Any) -> None:
-        if called or options.get("upgrade_token", "upgrades") != "upgrades":
-            raise Refused(
-                "env.py configures more than one database", "the template for several databases is not supported"
-            )
-        original(*positional, **(options | {"transaction_per_migration": True}))
-        context = environment.get_context()
-        take_over(context, lambda arguments: (called.append(context), work(context, arguments))[1])
+    `compared(connection, options)` gives what env.py's configure() is to have besides, where that is for a revision.
+    """
+    made: list[Substitution] = []
+    original = EnvironmentContext.configure
 
-    environment.configure = configure  # type: ignore[method-assign]
-    return called
-
-
-def take_over(context: Any, work: Callable[[dict[str, Any]], None]) -> None:
-    """Let `work(arguments)` stand in for the context's run_migrations, once; check that it can."""
-    if context.as_sql:
-        return
-    if context.dialect.name != "postgresql":
-        raise Refused(f"env.py connects to {context.dialect.name}", "the migrator works on PostgreSQL alone")
-    if context.dialect.is_async:
-        raise Refused("env.py uses an asynchronous driver", "give env.py a synchronous engine (postgresql+psycopg2://)")
-    if context._in_external_transaction:  # noqa: SLF001 - Alembic keeps it private, and silently gives up its own transactions
-        raise Refused(
-            "env.py hands over a connection that is already in a transaction",
-            "call context.configure() before anything runs on it: each revision needs a transaction of its own",
+    def configure(environment: EnvironmentContext, *positional: Any, **options: Any) -> None:
+        run = _substitution(
+            project, environment, lambda context, given: context.run_migrations(**given), connect, compared
         )
-    watchdog.note(context.connection.connection.dbapi_connection)  # env.py may have made it itself
-    context.connection.exec_driver_sql(LEDGER_OUT_OF_SEARCH_PATH)
-    context.connection.commit()
-    alembic_run = context.run_migrations
+        run.redirect = redirect
+        made.append(run)
+        run.install(original.__get__(environment))
+        environment.configure(*positional, **options)
 
-    def run_migrations(**arguments: Any) -> None:
-        context.run_migrations = alembic_run
-        work(arguments)
+    project.config.attributes[CONNECT] = connect
+    errors = env_errors.translated(_env_py(project)) if connect else contextlib.nullcontext()
+    EnvironmentContext.configure = configure  # type: ignore[method-assign, assignment] - the command makes the instance
+    try:
+        with errors, _around(project, redirect):
+            return ask()
+    finally:
+        EnvironmentContext.configure = original  # type: ignore[method-assign]
+        for run in made:
+            run.close()
 
-    context.run_migrations = run_migrations
+
+def asked_url(project: Project) -> str:
+    """Return the URL that env.py would connect to by itself; '' where that cannot be told. Nothing is changed."""
+    environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], dont_mutate=True)
+    environment.configure = env_connections.tell  # type: ignore[method-assign]
+    try:
+        with env_connections.met(asks=True), _in_application(project), environment:
+            project.script.run_env()
+    except env_connections.Asked as asked:
+        return asked.url
+    except (Exception, SystemExit):  # noqa: BLE001 - what is wrong with env.py is said when it is run for good
+        return ""
+    return ""
+
+
+def _substitution(
+    project: Project,
+    environment: EnvironmentContext,
+    work: Work,
+    connect: Any,
+    compared: Callable[[Any, dict[str, Any]], dict[str, Any]] | None = None,
+) -> Substitution:
+    def more(connection: Any, options: dict[str, Any]) -> dict[str, Any]:
+        is_revision = getattr(environment.context_opts.get("fn"), "__qualname__", "").startswith("revision.")
+        return compared(connection, options) if compared and is_revision else {}
+
+    return Substitution(environment, work, connect, project.configured, more)
+
+
+def _env_py(project: Project) -> Path:
+    return Path(project.script.dir) / "env.py"
+
+
+@contextlib.contextmanager
+def _around(project: Project, redirect: str) -> Iterator[None]:
+    """Be where env.py is to run: in Flask's application, if it needs one; what it connects to is met."""
+    with env_connections.met(redirect), _in_application(project):
+        yield
+
+
+def _in_application(project: Project) -> contextlib.AbstractContextManager[None]:
+    return flask_app.context(_env_py(project), project.config, project.settings.app)
+
+
+def _require_one(project: Project, redirect: str) -> None:
+    """Refuse an env.py that configures more than once, before anything is changed for the first."""
+    environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], dont_mutate=True)
+    counting = Counting(environment)
+    counting.install()
+    # What is wrong with env.py is said when it is run for good.
+    with contextlib.suppress(Exception, SystemExit), _around(project, redirect), environment:
+        project.script.run_env()
+    if counting.runs > 1:
+        raise Refused(SEVERAL.message, SEVERAL.cure)
 
 
 @contextlib.contextmanager
@@ -214,55 +278,3 @@ def aside() -> Iterator[None]:
     finally:
         for proxy in proxies:
             proxy._install_proxy()  # noqa: SLF001 - Alembic has no public way to nest
-
-
-@contextlib.contextmanager
-def _errors_of_env(project: Project) -> Iterator[None]:
-    """Turn what env.py or Alembic raise into one clear line."""
-    try:
-        yield
-    except MigratorError:
-        raise
-    except CommandError as error:
-        raise StepFailed(_one_line(error), "see the project's env.py and revision files") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # env.py may raise anything
-        place = Path(project.script.dir) / "env.py"
-        if _is_asynchronous(error, place):
-            raise Refused(
-                "env.py is asynchronous, and the migrator needs a connection of psycopg2's own",
-                "give env.py a synchronous engine (postgresql+psycopg2://), or run Alembic itself on it",
-            ) from error
-        if isinstance(getattr(error, "orig", error), psycopg2.OperationalError) and not sqlstate.of(error):
-            raise Unreachable(
-                f"env.py cannot connect: {_one_line(error)}",
-                "check that the database runs and can be reached from here",
-            ) from error
-        if isinstance(getattr(error, "orig", error), psycopg2.InterfaceError):  # what a broken connection says later
-            raise Unreachable(
-                f"the connection was lost; the server rolls back what was open ({_one_line(error)})",
-                "the next run goes on from what the ledger shows as applied",
-            ) from error
-        if sqlstate.of(error) == sqlstate.INSUFFICIENT_PRIVILEGE:
-            raise Refused(
-                f"this role may not do that: {error.orig.diag.message_primary}",  # type: ignore[union-attr]
-                "run the migrator with the role that owns the database and its schema",
-            ) from error
-        if sqlstate.of(error) == sqlstate.LOCK_NOT_AVAILABLE:
-            raise Busy(
-                f"a lock was not got in time outside of a revision: {_one_line(error)}", "see who holds it (pg_locks)"
-            ) from error
-        raise StepFailed(
-            f"{place.name} failed: {type(error).__name__}: {_one_line(error)}", f"correct {place}"
-        ) from error
-
-
-def _is_asynchronous(error: BaseException, place: Path) -> bool:
-    """Tell whether env.py failed for want of an asynchronous driver: SQLAlchemy says so in several ways."""
-    text = str(error)
-    if not any(word in text for word in ("asyncio", "greenlet", "asyncpg", "async")):
-        return False
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return "async" in place.read_text(encoding="utf-8")
-    return False

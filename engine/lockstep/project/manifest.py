@@ -12,9 +12,12 @@ import contextlib
 import json
 import os
 from binascii import crc32
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lockstep import __version__
+
+if TYPE_CHECKING:
+    from lockstep.settings import Settings
 
 FORMAT = f"manifest 5 of {__version__}"
 NAME = "versions.manifest"  # beside the configuration, in an image
@@ -44,16 +47,32 @@ class Sources(NamedTuple):
     places: list[tuple[str, bool]]  # each directory of revisions, and whether those below it count
     working_directory: str | None  # where a path of the configuration is as seen from there
     environment: int | None  # where env.py may decide by a variable: the digest of all of them
+    asked: str  # what flags, variables and the configuration say of the project
 
 
-def read(config: str) -> Manifest | None:
+def of(settings: Settings) -> Manifest | None:
+    """Return the manifest of the project that a run is on; None where there is none, or any doubt is left."""
+    return read(settings.config, asked(settings))
+
+
+def asked(settings: Settings) -> str:
+    """Return what was said of a project besides its files, paths as seen from its configuration."""
+    beside = os.path.dirname(settings.config)  # noqa: PTH120
+    files = (settings.models, settings.contract)
+    paths = [os.path.relpath(path, beside) if path.startswith(os.sep) else path for path in files]
+    return repr((*paths, settings.section, settings.x, settings.app))
+
+
+def read(config: str, asked: str | None = None) -> Manifest | None:
     """Return the manifest of a configuration if it is of the files as they are now; None where any doubt is left."""
+    if not config:
+        return None
     for path in (baked(config), cached(config)):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found = _parsed(path)
             # An image may be built at another place than it runs at; its manifest lies beside the configuration.
             mine = found["config"] == config or (path == baked(config) and _name(found["config"]) == _name(config))
-            if mine and _is_of_these(config, found):
+            if mine and asked in (None, found["asked"]) and _is_of_these(config, found):
                 return Manifest(*(tuple(found["heads"]), *(found[name] for name in Manifest._fields[1:])))
     return None
 

@@ -1,7 +1,7 @@
 """Manifest writer: a project that was loaded in, its manifest out: beside the configuration, or in the user's cache.
 
-`python -m lockstep.project.manifest_writer` is what an image's build does. A run that had no manifest it could believe leaves
-one in the cache.
+`python -m lockstep.project.manifest_writer` is what an image's build does. A run that had no manifest it could believe
+leaves one in the cache.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep import contract, ledger, settings
+from lockstep import ledger, settings
 from lockstep.errors import MigratorError
-from lockstep.project import environment, lazy_revisions, manifest, release, seal
+from lockstep.project import environment, lazy_revisions, manifest, release_contract, seal
 from lockstep.project.manifest import Manifest, Sources
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def leave(project: Project, version_table: str | None = None) -> None:
     `version_table` is Alembic's, as SQL names it, where a run has met it.
     """
     config, decides = str(project.config.config_file_name), _decides(project)
-    if manifest.read(config):
+    if manifest.of(project.settings):
         return
     path = manifest.baked(config) if os.path.exists(manifest.baked(config)) else manifest.cached(config)  # noqa: PTH110
     # An image is read-only, its user may have no home, a file may be gone by now: the run is done, and without a
@@ -89,7 +89,7 @@ def _known(project: Project, config: str, version_table: str | None) -> tuple[Ma
     sealed = {seal.digest_of(Path(item.path).read_bytes()): seals[item.revision] for item in scripts}
     known = Manifest(
         heads=tuple(sorted(script.get_heads())),
-        seals=manifest.digest_of(seals), models=release.of_project(project) or "",
+        seals=manifest.digest_of(seals), models=release_contract.digest(project) or "",
         ledger=len(ledger.UPGRADES), contract=_contract(project), revisions=described, version_table=version_table,
         directory=os.path.relpath(script.dir, Path(config).parent), hands_over=_hands_over(project),
     )  # fmt: skip
@@ -99,7 +99,7 @@ def _known(project: Project, config: str, version_table: str | None) -> tuple[Ma
 def _contract(project: Project) -> str:
     """Return what the models need of the schema, as JSON; nothing where they cannot be loaded, which a run will say."""
     try:
-        return contract.derive(contract.load_models(str(project.models))).to_json() if project.models else ""
+        return release_contract.needed(project).to_json() if release_contract.digest(project) else ""
     except MigratorError:
         return ""
 
@@ -111,10 +111,11 @@ def _sources(project: Project, config: str, *, by_the_environment: bool) -> Sour
     given = [options.get_alembic_option("script_location") or "", *(script.version_locations or ())]
     given = [str(one) for one in given]
     # `package:directory` may be another one the next time, and without sources there is nothing to seal.
-    if script.sourceless or any(":" in one for one in given):
+    if script.sourceless or any(":" in one for one in given) or release_contract.is_imported(project):
         return None
     files = [Path(config), beside / "pyproject.toml", Path(script.dir) / "env.py"]
     files += [Path(project.models)] if project.models else []
+    files += [Path(project.settings.contract)] if project.settings.contract else []
     files += [Path(file) for file in _imported()] if by_the_environment else []
     places = list(script._version_locations)  # noqa: SLF001 - Alembic keeps it private
     if not all(map(os.path.isdir, places)) or any(set("\t\n") & set(str(one)) for one in (*files, *places)):
@@ -126,6 +127,7 @@ def _sources(project: Project, config: str, *, by_the_environment: bool) -> Sour
         places=[(os.path.relpath(place, beside), bool(script.recursive_version_locations)) for place in places],
         working_directory=None if all(map(os.path.isabs, given)) else os.getcwd(),  # noqa: PTH109
         environment=manifest.environment() if by_the_environment else None,
+        asked=manifest.asked(project.settings),
     )
 
 

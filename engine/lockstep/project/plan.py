@@ -75,7 +75,13 @@ def upgrade_steps(script: ScriptDirectory, heads: tuple[str, ...], target: str) 
 
 def downgrade_steps(script: ScriptDirectory, heads: tuple[str, ...], target: str) -> list[Any]:
     """Return Alembic's steps down to a target."""
-    return list(script._downgrade_revs(target, heads))  # noqa: SLF001
+    try:
+        return list(script._downgrade_revs(target, heads))  # noqa: SLF001
+    except AttributeError as error:  # Alembic asks each file for it, and takes one that has none for a bug
+        raise Refused(
+            f"a revision on the way down has no downgrade: {' '.join(str(error).split())}",
+            "write `def downgrade()` in it, or restore a backup",
+        ) from None
 
 
 def alembic_says(ask: Callable[[], Any]) -> Any:

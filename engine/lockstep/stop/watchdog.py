@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import Busy, MigratorError, Unreachable
 from lockstep.stop import interrupt
@@ -34,6 +34,11 @@ def note(connection: object) -> None:
     """Remember a driver's connection as one of this process's, for as long as somebody uses it."""
     with contextlib.suppress(TypeError):  # another driver's may not be one that can be remembered
         _ours.append(weakref.ref(connection))
+
+
+def knows(connection: Any) -> bool:
+    """Tell whether a driver's connection is one that was noted."""
+    return any(reference() is connection for reference in tuple(_ours))
 
 
 @contextlib.contextmanager

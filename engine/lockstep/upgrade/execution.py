@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import Busy, MigratorError, StepFailed
 from lockstep.postgres import statements
+from lockstep.project import early_commit
 from lockstep.upgrade.statement_cursor import StatementCursor
 from lockstep.upgrade.statement_runner import StatementRunner
 
@@ -44,6 +45,7 @@ class Execution:
         self._active = False
         self._outside = False
         self._stopped: MigratorError | None = None  # what a revision that catches all errors must not get past
+        self._early = early_commit.EarlyCommit()
         self._left = False  # the transaction that the try began has been ended for an autocommit block
 
     def statement_ms(self) -> int:
@@ -59,7 +61,9 @@ class Execution:
         def counted(**arguments: Any) -> None:
             self._active = True
             try:
-                if hasattr(returned := migrate(**arguments), "close"):  # a generator or a coroutine: nothing of it ran
+                with self._early.left_out(self._session.context.connection, lambda: self._active and not self._outside):
+                    returned = migrate(**arguments)
+                if hasattr(returned, "close"):  # a generator or a coroutine: nothing of it ran
                     returned.close()
                     raise StepFailed(
                         f"{self.step.label} did not run: its function yields or is async", "make it a plain function"
@@ -95,6 +99,7 @@ class Execution:
     def block(self, context: Any, original: Callable[[], Any]) -> Iterator[None]:
         """Stand in for Alembic's autocommit_block: mark the revision as under way in what is committed here."""
         block = original()
+        self._early.asked = ""
         with self.paused():
             if ended := self.committed():
                 raise ended
@@ -151,6 +156,13 @@ class Execution:
         if self._means.deadline.passed:
             raise Busy(
                 f"{self.step.label}: the deadline of the run has passed", "give the run more time with --deadline"
+            )
+        if early_commit.is_one(statement.sql):
+            self._early.asked = "" if self._outside else statements.shortened(statement.sql, 40)
+            return
+        if self._early.asked and not self._outside and not statement.reads:
+            raise StepFailed(
+                f"{self.step.label} ends the transaction itself and goes on: {self._early.asked}", _LEAVE_IT
             )
         if statement.ends_transaction:
             raise StepFailed(

@@ -147,7 +147,7 @@ HAS_MAINTAIN = 170000
 
 
 def role_of(means: Means) -> str:
-    """Return the app's role: `app` for the project's own database, for a foreign one only what the operator names."""
+    """Return the app's role that the project or the operator names; '' where neither does."""
     return means.settings.app_role
 
 
@@ -166,7 +166,7 @@ def keep(means: Means) -> int:
     schemas = [row[0] for row in control.rows(_SCHEMAS, {"schema": _app_schema(control)})]
     checks = [(check, schema) for schema in schemas for check in _IN_EACH_SCHEMA]
     checks += [(_LEDGER_LACKING, None)]
-    if means.settings.is_own_project:  # elsewhere an app may well use temporary tables
+    if means.settings.no_temporary_tables:  # an app may well use some
         checks += [(_PUBLIC_MAY_MAKE_TEMPORARY, None)]
     statements = [row[0] for check, schema in checks for row in control.rows(check, {"role": role, "schema": schema})]
     for statement in dict.fromkeys(statements):

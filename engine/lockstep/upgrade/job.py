@@ -11,7 +11,7 @@ from lockstep import contract, ledger
 from lockstep.errors import Refused
 from lockstep.ledger import Applied, fingerprint, releases
 from lockstep.postgres import session
-from lockstep.project import manifest, plan, release
+from lockstep.project import manifest, plan, release_contract
 from lockstep.project.checkpoint_file import NONE
 from lockstep.report import counted, step_line
 from lockstep.upgrade import backfill_steps, exposure, foresight, grants, load_within_run, verify
@@ -162,7 +162,7 @@ class Job:
 
     def verify(self) -> None:
         """Raise Refused if the schema does not serve this release, as far as this run is to bring it there."""
-        digest, control = release.of_project(self.project), self.means.control
+        digest, control = release_contract.digest(self.project), self.means.control
         if self.outcome.ahead:
             verify.ahead(control, self.outcome.ahead, digest)
             releases.expect(control, digest, self.means.settings.commit)
@@ -179,7 +179,7 @@ class Job:
         if outcome.ahead:
             return
         if self.serves:
-            digest = release.of_project(self.project)
+            digest = release_contract.digest(self.project)
             releases.record(self.context.connection, digest, settings.commit, self.needed)
             self.context.connection.commit()
         releases.tidy(control)
@@ -208,10 +208,10 @@ class Job:
     @functools.cached_property
     def needed(self) -> contract.Contract:
         """What this release needs of the schema; nothing where no models are named. Raises Usage or Refused."""
-        models, manifested = self.project.models, self.project.manifested
+        manifested = self.project.manifested
         if manifested and manifested.contract:
             return contract.Contract.from_json(manifested.contract)
-        return contract.derive(contract.load_models(models)) if models else contract.Contract(())
+        return release_contract.needed(self.project)
 
 
 def _not_taken_back(deferred: Deferred) -> Refused:

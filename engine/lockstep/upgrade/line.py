@@ -11,7 +11,7 @@ on env.py's connection, or, where a checkpoint is all there is to do, one on the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lockstep.errors import MigratorError
 from lockstep.postgres import connect
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def upgrade(settings: Settings, report: Report, request: Request) -> Outcome:
     """Bring a database to what the project's files lead to, from the first stage on; return what was done."""
-    known = manifest.read(settings.config)
+    known = manifest.of(settings)
     project = None if known else _loaded(settings)  # files that cannot be read are told before anything else
     with holding.reached(settings, report) as means:
         if known and request.is_plain and look.is_at_rest(means, known):
@@ -92,10 +92,12 @@ def _within_env(own: Means, project: Project, request: Request, outcome: Outcome
     from lockstep.project import environment  # noqa: PLC0415
     from lockstep.upgrade import job  # noqa: PLC0415
 
-    def work(context: object, arguments: dict) -> None:
+    def work(context: Any, arguments: dict[str, Any]) -> None:
         stages(job.Job(own, project, context, arguments, request.verb, outcome), request)
 
-    environment.inside(project, work, connect=connect.migrating_engine(own.control.where, own.settings).connect)
+    engine = connect.migrating_engine(own.control.where, own.settings)
+    throw_away = own.control.where.dsn if request.replay else ""
+    environment.inside(project, work, connect=engine.connect, redirect=throw_away)
 
 
 def _loaded(settings: Settings, known: Manifest | None = None) -> Project:

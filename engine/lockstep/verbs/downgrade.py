@@ -22,7 +22,7 @@ _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datnam
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Revert down to a target, under the same lock, limits and ledger as an upgrade."""
-    project = environment.load(settings, manifest.read(settings.config))
+    project = environment.load(settings, manifest.of(settings))
     with holding.connected(settings, report) as means:
         if not arguments.yes:
             _refuse_under_a_live_app(means)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep import ledger
 from lockstep.errors import EXIT_DONE
 from lockstep.postgres import connect
-from lockstep.project import manifest, plan, release
+from lockstep.project import manifest, plan, release_contract
 from lockstep.upgrade import holding, look, verify
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the pending revisions in order, each with its SQL."""
-    known = manifest.read(settings.config) if arguments.revision == "head" else None
+    known = manifest.of(settings) if arguments.revision == "head" else None
     project = None if known else load(settings)
     with holding.connected(settings, report) as means:
         if known and look.is_at_head(means.control, known):
             return _tell(report, plan.Plan(known.heads, ()), None, {})
         project = project or load(settings)
         made = read(means, project, arguments.revision)
-        digest = release.of_project(project)
+        digest = release_contract.digest(project)
         if made.ahead:
             verify.ahead(means.control, made.ahead, digest)
         has_ledger = ledger.version(means.control) > 0
@@ -44,7 +44,7 @@ def _tell(report: Report, made: Plan, project: Project | None, waiting: dict[str
     report.data |= {"heads": list(made.heads), "ahead": list(made.ahead), "steps": []}
     report.data["deferred"] = held_back(made, waiting)
     for step in made.steps if project else ():
-        from lockstep.project import render  # noqa: PLC0415 - with nothing pending, Alembic is not needed
+        from lockstep.project import early_commit, render  # noqa: PLC0415 - with nothing pending, Alembic is not needed
 
         rendered = render.step(project, step)
         report.data["steps"].append(
@@ -57,6 +57,8 @@ def _tell(report: Report, made: Plan, project: Project | None, waiting: dict[str
             }
         )
         report.line(f"pending    {step.label}   {step.revision}   {step.message}{why_deferred(step, waiting)}")
+        if said := early_commit.of_file(step.path):
+            report.line(f"    -- it {said}")
         for line in (rendered.sql or f"-- {rendered.reason}").splitlines():
             report.line(f"    {line}" if line else "")
     word = "pending" if made.steps else "nothing"
@@ -69,7 +71,7 @@ def load(settings: Settings) -> Project:
     """Return the project, for which Alembic and every revision file are loaded."""
     from lockstep.project import environment  # noqa: PLC0415 - with nothing pending, neither is needed
 
-    return environment.load(settings, manifest.read(settings.config))
+    return environment.load(settings, manifest.of(settings))
 
 
 def held_back(made: Plan, waiting: dict[str, tuple[str, Any]]) -> list[dict[str, Any]]:

@@ -75,11 +75,18 @@ def _written(project: Project, settings: Settings, message: str, url: str, *, au
         migrate(means, project, Request(replay=True), quiet)
     interrupt.heed()
     engine = connect.migrating_engine(address(url), own)
-    project.config.attributes[environment.CONNECT] = engine.connect
-    # The project's own env.py leaves an empty revision out by itself.
-    hook = None if settings.is_own_project else _drop_empty
+    # What rewrites to safe steps leaves an empty revision out by itself.
+    hook = None if settings.safe_autogenerate else _drop_empty
     made = plan.alembic_says(
-        lambda: command.revision(project.config, message, autogenerate=autogenerate, process_revision_directives=hook)
+        lambda: environment.command(
+            project,
+            lambda: command.revision(
+                project.config, message, autogenerate=autogenerate, process_revision_directives=hook
+            ),
+            connect=engine.connect,
+            redirect=url,
+            compared=autogenerate.beside if settings.safe_autogenerate else None,
+        )
     )
     scripts = made if isinstance(made, list) else [made]
     paths = [Path(script.path) for script in scripts if script is not None]

@@ -28,7 +28,11 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
         project.config.set_main_option("sqlalchemy.url", "postgresql+psycopg2://")
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            plan.alembic_says(lambda: command.upgrade(project.config, arguments.range, sql=True))
+            plan.alembic_says(
+                lambda: environment.command(
+                    project, lambda: command.upgrade(project.config, arguments.range, sql=True), connect=None
+                )
+            )
     except MigratorError:
         raise
     except (Exception, SystemExit) as error:

@@ -9,7 +9,7 @@ from lockstep import ledger
 from lockstep.backfill import progress, store
 from lockstep.errors import EXIT_DONE
 from lockstep.ledger import history, releases
-from lockstep.project import manifest, plan, release
+from lockstep.project import manifest, plan, release_contract
 from lockstep.upgrade import holding, look
 from lockstep.verbs.plan import held_back, load, read, why_deferred
 
@@ -48,7 +48,7 @@ class _Seen:
 
 def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     """Show the state of the database as the ledger and the revision files have it."""
-    known = manifest.read(settings.config)
+    known = manifest.of(settings)
     project = None if known else load(settings)
     with holding.connected(settings, report) as means:
         seen = _look(means, known, project)
@@ -66,7 +66,7 @@ def _look(means: Means, known: Manifest | None, project: Project | None) -> _See
         project = project or load(means.settings)
         made = read(means, project, "heads")
     has_ledger = ledger.version(means.control) > 0
-    digest = release.of_project(project) if project else known and known.models
+    digest = release_contract.digest(project) if project else known and known.models
     return _Seen(
         where=means.control.where.shown,
         made=made,

@@ -14,7 +14,7 @@ from lockstep import settings
 from lockstep.errors import MigratorError, masked
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
-from lockstep.project import environment
+from lockstep.project import env_substitution, environment
 from lockstep.report import Report
 from lockstep.upgrade import app_schema, holding, line, run_lock
 from lockstep.upgrade.job import Job, current_heads
@@ -49,10 +49,10 @@ def options(context: Any, connection: Any = None) -> dict[str, Any]:
         "render_as_batch": False,
     }
     if connection is not None and _compares(context):
-        from lockstep import contract  # noqa: PLC0415 - models are loaded only where they are compared
         from lockstep.develop import autogenerate  # noqa: PLC0415 - models are loaded only where they are compared
+        from lockstep.project import release_contract  # noqa: PLC0415 - models are loaded only where they are compared
 
-        chosen["target_metadata"] = contract.load_models(context.config.get_main_option("models"))
+        chosen["target_metadata"] = release_contract.compared(_settings(context))
         chosen |= autogenerate.options(connection)
         connection.rollback()
     return chosen
@@ -66,6 +66,13 @@ def _compares(context: Any) -> bool:
 def _command(context: Any) -> str:
     """Return the name of the stock command at hand: of the function that it gave to Alembic's environment."""
     return getattr(context._proxy.context_opts.get("fn"), "__qualname__", "").partition(".")[0]  # noqa: SLF001
+
+
+def _settings(context: Any) -> settings.Settings:
+    """Return the run's settings; those of the configuration that the stock command was started on."""
+    config = context.config
+    given = {"config": config.config_file_name, "section": config.config_ini_section}
+    return config.attributes.get(environment.SETTINGS) or settings.load(given)
 
 
 def _version_schema(connection: Any) -> str | None:
@@ -89,7 +96,7 @@ def _offline(context: Any) -> None:
 
 def _stock(context: Any) -> None:
     """Run one command of the stock `alembic`: only one that moves the database needs the lock and the ledger."""
-    own = settings.load()
+    own = _settings(context)
     if not own.database_url:
         own = own._replace(database_url=context.config.get_main_option("sqlalchemy.url") or "")
     if _command(context) == "upgrade" and own.app_schema:
@@ -99,7 +106,7 @@ def _stock(context: Any) -> None:
     with engine.connect() as connection:
         context.configure(connection=connection, **options(context, connection))
         migration = context.get_context()
-        environment.take_over(migration, lambda arguments: _work(context.config, migration, arguments, own))
+        env_substitution.take_over(migration, lambda arguments: _work(context.config, migration, arguments, own))
         context.run_migrations()
 
 
@@ -120,7 +127,7 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
     with holding.connected(own, Report()) as means:
         outcome = Outcome()
         if moves:
-            project = environment.Project(config, script)
+            project = environment.Project(config, script, settings=own)
             verb = "upgrade" if steps[0].is_upgrade else "downgrade"
             with run_lock.locked(means, verb, "alembic", outcome) as locked:
                 job = Job(locked, project, migration, arguments, verb, outcome)

@@ -55,7 +55,7 @@ def _check_drift(settings: Settings, outcome: Outcome, report: Report) -> None:
     from lockstep.upgrade import holding  # noqa: PLC0415 - for a nightly job
 
     interrupt.heed()
-    project = environment.load(settings, manifest.read(settings.config))
+    project = environment.load(settings, manifest.of(settings))
     if project.models is None or set(outcome.heads_after) != set(project.script.get_heads()):
         report.line("drift      not looked for: the database is not at the head of these files")
         return

@@ -4,8 +4,8 @@ Alembic finds the difference; what is here chooses what it looks at, and takes w
 revisions that are each one short transaction, or refuses what no order of steps makes safe.
 """
 
-from lockstep.develop.autogenerate.options import options
+from lockstep.develop.autogenerate.options import beside, options
 from lockstep.develop.autogenerate.refusal import Refusal
 from lockstep.develop.autogenerate.rewrite import review
 
-__all__ = ["Refusal", "options", "review"]
+__all__ = ["Refusal", "beside", "options", "review"]

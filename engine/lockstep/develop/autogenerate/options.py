@@ -43,3 +43,12 @@ def options(
     if safe:
         chosen["process_revision_directives"] = rewrite.safe
     return chosen
+
+
+def beside(connection: sa.Connection, given: dict[str, object]) -> dict[str, object]:
+    """Return what any env.py is to configure besides, so that safe steps are written; its own names win."""
+    own = dict(options(connection))
+    connection.rollback()
+    if given.get("include_name") or given.get("include_schemas"):
+        own = {name: value for name, value in own.items() if name not in ("include_name", "include_schemas")}
+    return own

@@ -82,7 +82,7 @@ class Ground:
             work(context, arguments)
 
         engine = connect.migrating_engine(address(self.url), self.settings)
-        environment.inside(self.project, here, connect=engine.connect)
+        environment.inside(self.project, here, connect=engine.connect, redirect=self.url)
 
     def bring_to(self, scripts: list[Script]) -> None:
         """Run these revisions up, in order, as Alembic does."""
@@ -107,10 +107,9 @@ def made(settings: Settings, server: str | None) -> Iterator[Ground]:
     """Make an empty database on a server, or on one started for it."""
     with throwaway.database(server) as url:
         ground = _ground(url, settings)
-        if ground.settings.is_own_project:
-            with contextlib.closing(ground.connect()) as raw, raw.cursor() as cursor:
-                cursor.execute("CREATE SCHEMA migrator")  # the version table stands there
-                raw.commit()
+        with contextlib.closing(ground.connect()) as raw, raw.cursor() as cursor:
+            cursor.execute("CREATE SCHEMA migrator")  # where the engine's own env.py has the version table
+            raw.commit()
         yield ground
 
 

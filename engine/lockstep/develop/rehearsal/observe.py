@@ -18,6 +18,7 @@ import psycopg2
 from lockstep.develop.rehearsal import snapshot
 from lockstep.develop.rehearsal.observation import BACKFILL, STRENGTH, Changes, Lock, Observation
 from lockstep.postgres import statements
+from lockstep.project import early_commit
 from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Observer:
         self.observations: list[Observation] = []
         self.touched: set[int] = set()
         self.ended_transaction: str | None = None
+        self._early = early_commit.EarlyCommit()
         self._transaction = 0
         self._last: State | None = None  # what the statement before left, in the transaction that is open
         self._active = False
@@ -84,8 +86,10 @@ class Observer:
         @functools.wraps(migrate)
         def observed(**arguments: Any) -> None:
             self._active, self._began = True, time.monotonic()
+            raw = context.connection.connection.dbapi_connection
             try:
-                migrate(**arguments)
+                with self._early.left_out(context.connection, lambda: self._active and not raw.autocommit):
+                    migrate(**arguments)
             finally:
                 self._active = False
 
@@ -130,6 +134,13 @@ class Observer:
     def _observe(self, cursor: Any, sql: str, execute: Callable[[], None]) -> None:
         outside = bool(cursor.connection.autocommit)
         statement = statements.parse(sql)
+        if early_commit.is_one(sql):
+            self._early.asked = "" if outside else sql
+            return
+        if self._early.asked and not outside and not statement.reads:
+            self.ended_transaction = self._early.asked
+        if outside:
+            self._early.asked = ""
         if statement.ends_transaction:
             self.ended_transaction = sql
         if outside and statement.transactional:

@@ -51,7 +51,8 @@ _CHECKS = """
 SELECT pg_get_expr(conbin, conrelid), conkey FROM pg_constraint WHERE conrelid = %s AND contype = 'c'
 UNION ALL
 SELECT replace(pg_get_expr(k.conbin, 0), 'VALUE', quote_ident(a.attname)), array[a.attnum]
-  FROM pg_attribute a JOIN pg_constraint k ON k.contypid = a.atttypid AND k.contype = 'c' WHERE a.attrelid = %s"""
+  FROM pg_attribute a JOIN pg_constraint k ON k.contypid = a.atttypid AND k.contype = 'c'
+ WHERE a.attrelid = %s AND a.atttypid <> 0"""  # a dropped column's is 0, as is contypid where no domain is checked
 
 _NUMBER = "generate_series(%(number)s, %(number)s)"
 

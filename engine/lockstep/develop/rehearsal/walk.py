@@ -96,6 +96,8 @@ class Walk:
     def _pass(
         self, direction: str, script: Script, standing: frozenset[int], beside: Control
     ) -> tuple[Pass, str | None]:
+        if direction == "down" and not hasattr(script.module, "downgrade"):
+            return Pass("down", (), 0.0, "it has no downgrade", None, "NotImplementedError"), None
         observer = Observer(str(script.module.__file__), standing, beside)
         revisions = self.ground.project.script.revision_map
         make = MigrationStep.downgrade_from_script if direction == "down" else MigrationStep.upgrade_from_script

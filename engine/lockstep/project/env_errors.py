@@ -1,0 +1,83 @@
+"""Env errors: whatever env.py, its driver or Alembic raise in, one clear line with its cure and exit code out."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from lockstep.errors import Busy, MigratorError, Refused, StepFailed, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+NOT_ALLOWED, LOCK_NOT_AVAILABLE = "42501", "55P03"
+
+
+@contextlib.contextmanager
+def translated(env_py: Path, failed: Sequence[BaseException] = ()) -> Iterator[None]:
+    """Turn what is raised in the block into an expected error.
+
+    What the work itself raised, `failed`, counts, whatever env.py made of it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # noqa: BLE001 - env.py may raise anything
+        error = failed[0] if failed else raised
+        if isinstance(error, KeyboardInterrupt | MigratorError):
+            raise error from error.__cause__
+        raise in_words(error, env_py) from error
+
+
+def in_words(error: BaseException, env_py: Path) -> MigratorError:
+    """Return the error in the words, and with the exit code, that the operator needs."""
+    text, state = one_line(error), sqlstate(error)
+    if isinstance(error, CommandError):
+        return StepFailed(text, "see the project's env.py and revision files")
+    if _is_of_connecting(error):
+        return Unreachable(
+            f"env.py cannot connect: {text}", "check that the database runs and can be reached from here"
+        )
+    if _kind(error) == "InterfaceError" and isinstance(error, DBAPIError):  # what a broken connection says later
+        return Unreachable(
+            f"the connection was lost; the server rolls back what was open ({text})",
+            "the next run goes on from what the ledger shows as applied",
+        )
+    if state == NOT_ALLOWED:
+        said = getattr(getattr(getattr(error, "orig", error), "diag", None), "message_primary", None) or text
+        return Refused(
+            f"this role may not do that: {said}",
+            "run the migrator with the role that owns the database and its schema",
+        )
+    if state == LOCK_NOT_AVAILABLE:
+        return Busy(f"a lock was not got in time outside of a revision: {text}", "see who holds it (pg_locks)")
+    cure = f"correct {env_py}"
+    if isinstance(error, ModuleNotFoundError):
+        cure = f"install what {env_py} imports beside the migrator, or name where it lies in prepend_sys_path"
+    return StepFailed(f"{env_py.name} failed: {type(error).__name__}: {text}", cure)
+
+
+def _is_of_connecting(error: BaseException) -> bool:
+    """Tell whether a database was not reached; asyncpg lets what the system says through as it is."""
+    unreached = isinstance(error, ConnectionError | TimeoutError) or getattr(error, "errno", None) == -2  # noqa: PLR2004 - no such host
+    return unreached or (_kind(error) == "OperationalError" and not sqlstate(error))
+
+
+def _kind(error: BaseException) -> str:
+    return type(getattr(error, "orig", None) or error).__name__
+
+
+def one_line(error: object) -> str:
+    """Return what an error says, on one line; the driver's own words where it is one of a driver's."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE of an error, of whichever driver."""
+    found: Any = getattr(error, "orig", None) or error
+    return getattr(found, "pgcode", None) or getattr(found, "sqlstate", None)

@@ -1,0 +1,150 @@
+"""Release contract: where what this release needs comes from, and the digest that names the release.
+
+In this order: `contract` (written when the image was built), `models` as a file, `models` as something to import, and
+the target_metadata of env.py, once env.py has run. The digest of a models file is that of its bytes, as the app that
+holds the same file takes it; every other one is that of the canonical JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep import contract
+from lockstep.errors import MigratorError, Usage
+from lockstep.settings import project_options
+from lockstep_gate.release import name_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import MetaData
+
+    from lockstep.contract import Contract
+    from lockstep.project.environment import Project
+    from lockstep.settings import Settings
+
+NOTHING = contract.Contract(())
+
+
+def needed(project: Project) -> Contract:
+    """Return what this release needs of the schema; nothing where no models are known. Raises Usage or Refused."""
+    if not project.settings.contract and project.models:
+        return contract.derive(contract.load_models(project.models))
+    return _from_json_or_metadata(project) or NOTHING
+
+
+def digest(project: Project) -> str | None:
+    """Return 'sha256:…', which names this release; None where no models are known."""
+    if not project.settings.contract and project.models:
+        return name_of_file(project.models.read_bytes()) if project.models.is_file() else None
+    found = _from_json_or_metadata(project)
+    return "sha256:" + hashlib.sha256(found.to_json().encode()).hexdigest() if found else None
+
+
+def is_imported(project: Project) -> bool:
+    """Tell whether what the release needs comes from modules that are imported, whose files nobody has listed."""
+    if project.settings.contract or project.models:
+        return False
+    return bool(project.settings.models) or _from_json_or_metadata(project) is not None
+
+
+def is_declared(project: Project) -> bool:
+    """Tell whether the project itself says what it needs, so that what it says has to be right."""
+    return bool(project.settings.contract or project.settings.models)
+
+
+def _from_json_or_metadata(project: Project) -> Contract | None:
+    known = project.configured
+    if "contract" not in known or (not is_declared(project) and known.get("derived_of") is not _metadata(project)):
+        known |= {"contract": _found(project), "derived_of": _metadata(project)}
+    found: Contract | None = known["contract"]
+    return found
+
+
+def _found(project: Project) -> Contract | None:
+    if project.settings.contract:
+        return _of_file(Path(project.settings.contract))
+    if project.settings.models:
+        return _joined(metadatas(imported(project.settings.models), project.settings.models))
+    # What env.py compares with is not written to be a contract: where none can be made of it, there is none.
+    with contextlib.suppress(MigratorError):
+        return _joined(metadatas(_metadata(project), "target_metadata"), project.configured.get("include_object"))
+    return None
+
+
+def _metadata(project: Project) -> Any:
+    return project.configured.get("target_metadata")
+
+
+def _of_file(path: Path) -> Contract:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", error)
+        raise Usage(f"the contract {path} cannot be read: {reason}", "write it when the image is built") from None
+    return contract.Contract.from_json(text)
+
+
+def compared(settings: Settings) -> Any:
+    """Return the MetaData that the models declare, as Alembic compares it: one, or a list."""
+    if not project_options.is_attribute(settings.models):
+        return contract.load_models(settings.models)
+    return list(metadatas(imported(settings.models), settings.models))
+
+
+def imported(models: str) -> Any:
+    """Return what `package.module:attribute` names; raise Usage where it cannot be had."""
+    module, _, attribute = models.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may raise anything
+        reason = " ".join(str(error).split())
+        raise Usage(
+            f"models = {models} cannot be imported: {type(error).__name__}: {reason}",
+            "correct it, or add where it lies to prepend_sys_path in alembic.ini",
+        ) from error
+    return found
+
+
+def metadatas(found: Any, what: str) -> tuple[MetaData, ...]:
+    """Return the MetaData of a declarative base, a `db` of Flask-SQLAlchemy, a list of such, or itself."""
+    from sqlalchemy import MetaData  # noqa: PLC0415 - a run with nothing to do needs none
+
+    if found is None:
+        return ()
+    each = found if isinstance(found, list | tuple | set) else (found,)
+    known = tuple(one if isinstance(one, MetaData) else getattr(one, "metadata", None) for one in each)
+    if not all(isinstance(one, MetaData) for one in known):
+        kind = type(found).__name__
+        raise Usage(f"{what} is a {kind}, which has no MetaData", "name a MetaData or a declarative base")
+    return known  # type: ignore[return-value]
+
+
+def _joined(models: Iterable[MetaData], include: Any = None) -> Contract | None:
+    """Return one contract of all tables that the migrations make; None where there are none."""
+    derived = [contract.derive(one) for one in models]
+    left_out = {
+        (table.schema, table.name) for one in models for table in one.tables.values() if not _is_made(include, table)
+    }
+    tables = {(table.schema, table.name): table for one in derived for table in one.tables}
+    kept = tuple(table for name, table in tables.items() if name not in left_out)
+    sequences = tuple(dict.fromkeys(name for one in derived for name in one.sequences))
+    return contract.Contract(kept, sequences) if kept or sequences else None
+
+
+def _is_made(include: Any, table: Any) -> bool:
+    """Tell whether env.py's include_object leaves a table to the migrations."""
+    if include is None:
+        return True
+    try:
+        return bool(include(table, table.name, "table", False, None))
+    except Exception:  # noqa: BLE001 - somebody else's, written for another moment
+        return True
