@@ -9,8 +9,11 @@ import argparse
 import copy
 import inspect
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
+import alembic
+import sqlalchemy
 from alembic.config import Config
 
 from lockstep.errors import Usage
@@ -19,11 +22,13 @@ from lockstep.settings import find_project
 if TYPE_CHECKING:
     from lockstep.settings import Settings
 
+OLDEST_ALEMBIC, OLDEST_SQLALCHEMY = (1, 11), (2, 0)
 _TAKES_TOML = "toml_file" in inspect.signature(Config.__init__).parameters  # since Alembic 1.16
 
 
 def made(settings: Settings) -> Config:
-    """Return the configuration of a run; raise Usage where no project was found."""
+    """Return the configuration of a run; raise Usage where no project was found, or what is installed is too old."""
+    _require_versions()
     config = _copied(settings.alembic) if settings.alembic else _of_files(settings)
     if "configure_logger" not in config.attributes:
         config.attributes["configure_logger"] = False
@@ -48,6 +53,15 @@ def _copied(given: Config) -> Config:
     )  # fmt: skip
     made.file_config = copy.deepcopy(given.file_config)
     return made
+
+
+def _require_versions() -> None:
+    for name, version, oldest in (
+        ("Alembic", alembic.__version__, OLDEST_ALEMBIC), ("SQLAlchemy", sqlalchemy.__version__, OLDEST_SQLALCHEMY),
+    ):  # fmt: skip
+        if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < oldest:
+            wanted = ".".join(map(str, oldest))
+            raise Usage(f"{name} {version} is too old", f"install {name} {wanted} or newer beside the migrator")
 
 
 def _of_files(settings: Settings) -> Config:
