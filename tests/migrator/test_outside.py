@@ -287,9 +287,9 @@ def test_a_downgrade_leaves_the_transaction_too(project, run, db):
 @pytest.mark.parametrize(
     "up",
     [
-        "op.execute('COMMIT')",
+        "op.execute('COMMIT')\nop.execute('INSERT INTO u VALUES (8)')",
         "op.execute('INSERT INTO u VALUES (1); COMMIT; SELECT 1')",
-        "op.get_bind().commit()",
+        "op.get_bind().commit()\nop.execute('INSERT INTO u VALUES (8)')",
         "op.get_bind().rollback()",
         "op.execute('ROLLBACK')",
     ],

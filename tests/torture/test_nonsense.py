@@ -85,9 +85,9 @@ def files():
     ]  # fmt: skip
     at_import = [GOOD.replace("branch_labels = None", f"branch_labels = None\n{line}") for line in at_import]
     inside = [
-        "raise ValueError", "raise SystemExit(0)", "exit()", "1 / 0", "op.execute('nonsense')", "op.execute('COMMIT')",
+        "raise ValueError", "raise SystemExit(0)", "exit()", "1 / 0", "op.execute('nonsense')", "op.execute('COMMIT'); op.execute('SELECT 1 INTO u')",
         "op.execute('ROLLBACK')", "op.execute('ALTER TABLE t ADD n int; COMMIT; BEGIN')", "op.execute(None)", "op.execute(1)",
-        "op.nothing()", "op.get_bind().commit()", "op.get_bind().close()",
+        "op.nothing()", "op.get_bind().commit(); op.execute('SELECT 1 INTO u')", "op.get_bind().close()",
         "op.execute('SELECT 1 FROM nowhere')", "op.execute('ABORT')",
         "op.execute('PREPARE TRANSACTION $$x$$')", "op.execute('ROLLBACK AND CHAIN')", "op.execute('END')",
         "op.add_column('t', None)", "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')",

@@ -3,8 +3,6 @@
 Never by where the engine's own files lie. Text and `os` alone: an upgrade with nothing to do asks it first.
 """
 
-from __future__ import annotations
-
 import os
 
 INI, TOML = "alembic.ini", "pyproject.toml"

@@ -6,9 +6,7 @@ The one reader of them. A flag or a variable of the same name stands above; `set
 from __future__ import annotations
 
 import configparser
-import difflib
 import os
-import tomllib
 from typing import Any, NamedTuple
 
 from lockstep.errors import Usage
@@ -87,6 +85,8 @@ def _of_alembic(parser: configparser.ConfigParser, section: str, ini: str) -> di
 
 
 def _of_toml(toml: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - few projects have one
+
     try:
         with open(toml, "rb") as file:  # noqa: PTH123
             return tomllib.load(file)
@@ -105,6 +105,8 @@ def _table(table: Any, where: str, toml: str) -> dict[str, tuple[Any, str]]:
 def _value(name: str, given: Any, where: str, config: str) -> Any:
     """Return one option as the record has it; raise Usage for one that is unknown or wrong."""
     if name not in ProjectOptions._fields:
+        import difflib  # noqa: PLC0415
+
         near = difflib.get_close_matches(name, ProjectOptions._fields, 1)
         known = ", ".join(ProjectOptions._fields)
         raise Usage(f"{where}: there is no option {name!r}", f"did you mean {near[0]}?" if near else f"one of: {known}")
