@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_COMMIT = re.compile(r"\s*(?:COMMIT|END)(?:\s+(?:WORK|TRANSACTION))?\s*;?\s*", re.IGNORECASE)
+_COMMIT = re.compile(r"\s*COMMIT(?:\s+(?:WORK|TRANSACTION))?\s*;?\s*", re.IGNORECASE)
 _RUNS = ("execute", "exec_driver_sql", "text")
 
 
