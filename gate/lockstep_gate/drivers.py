@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from lockstep_gate.settings import Settings
-
 # In the order in which they are taken where a URL names none, or one that is not installed.
 DRIVERS = ("psycopg2", "psycopg", "pg8000", "asyncpg")
 CONNECT_TIMEOUT_S = 3
@@ -46,29 +44,29 @@ def fault_of(url: URL) -> str | None:
     return None
 
 
-def engine(settings: Settings) -> Engine | AsyncEngine:
+def engine(url: URL, *, statement_timeout_s: float, commit: str) -> Engine | AsyncEngine:
     """Return an engine for a command that asks: a connection at a time, bounded in time, nothing kept."""
     options: dict[str, Any] = {"poolclass": pool.NullPool, "hide_parameters": True}
-    driver = settings.database_url.get_driver_name()
+    driver = url.get_driver_name()
     if driver == "asyncpg":
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
 
-        made = create_async_engine(settings.database_url, connect_args={"timeout": CONNECT_TIMEOUT_S}, **options)
-        _limit(made.sync_engine, settings)
+        made = create_async_engine(url, connect_args={"timeout": CONNECT_TIMEOUT_S}, **options)
+        _limit(made.sync_engine, statement_timeout_s)
         return made
     how: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_S}
     if driver in ("psycopg2", "psycopg"):
         how = {
-            "application_name": f"gate/{settings.commit[:12]}", "client_encoding": "utf8",
+            "application_name": f"gate/{commit[:12]}", "client_encoding": "utf8",
             "connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": 10_000,
         }  # fmt: skip
-    made = create_engine(settings.database_url, connect_args=how, **options)
-    _limit(made, settings)
+    made = create_engine(url, connect_args=how, **options)
+    _limit(made, statement_timeout_s)
     return made
 
 
-def _limit(made: Engine, settings: Settings) -> None:
-    statement_ms = int(settings.statement_timeout_s * 1000)
+def _limit(made: Engine, statement_timeout_s: float) -> None:
+    statement_ms = int(statement_timeout_s * 1000)
 
     @event.listens_for(made, "connect")
     def limit(connection: Any, _record: Any) -> None:

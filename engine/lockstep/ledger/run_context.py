@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lockstep.postgres.connect import Control
+    from lockstep.postgres.control import Control
     from lockstep.settings import Settings
     from lockstep.stop.deadline import Deadline
     from lockstep.stop.interrupt import Interrupt
