@@ -52,7 +52,7 @@ def in_schema(*extra, nullable: bool = True):
         return Table(
             "Line Items",
             metadata,
-            Column("id", sa.Integer, primary_key=True),
+            Column("id", sa.Integer, primary_key=True, autoincrement=False),
             Column("select", Text, nullable=nullable),
             *(item() for item in extra),
             schema="Order",
@@ -284,11 +284,12 @@ CHANGES = [
         after={"users": lambda items: [take("name", "ix_name")(items), items.update(nick=Column("nick", Text))]},
     ),
     Change("add an enum's table", (FIRST,), after=tables(label("good", "so 'so'"))),
-    Change("drop an enum's table", (FIRST, "drop type Mood of day"), before=tables(label("good", "bad"))),
+    Change("drop an enum's table", (FIRST, "drop type Mood of day"), before=tables(label("good", "bad")), naive=False),
     Change(
         "add a column of a new enum",
         (FIRST,),
         after=column("mood", sa.Enum("good", "bad", name="mood"), server_default="good"),
+        naive=False,
     ),
     Change(
         "add labels to an enum",
@@ -371,11 +372,13 @@ CHANGES = [
         (FIRST, "drop old ix_users_name", "rename ix_users_name"),
         before={"users": put(ix_name=lambda: Index("ix_users_name", "name", postgresql_where=sa.text("age > 0")))},
         after={"users": put(ix_name=lambda: Index("ix_users_name", "name", postgresql_where=sa.text("age > 9")))},
+        naive=False,
     ),
     Change(
         "take the predicate of an index away",
         (FIRST, "drop old ix_users_name", "rename ix_users_name"),
         before={"users": put(ix_name=lambda: Index("ix_users_name", "name", postgresql_where=sa.text("age > 0")))},
+        naive=False,
     ),
     Change(
         "many at once",

@@ -9,6 +9,12 @@ import sqlalchemy as sa
 from tests.autogenerate.project import Project
 
 
+@pytest.fixture(autouse=True)
+def shadow(server, monkeypatch):
+    """Databases to compare with are made on the tests' own server."""
+    monkeypatch.setenv("MIGRATOR_SHADOW_URL", server.url)
+
+
 @pytest.fixture
 def project(server, tmp_path: Path):
     """Makes a project on a fresh database that holds the models and rows."""

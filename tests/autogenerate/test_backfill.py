@@ -15,7 +15,15 @@ def written(project, code) -> tuple[str, tuple[str, ...], object]:
     return "".join(Path(script.path).read_text() for script in scripts), review, made
 
 
-@pytest.mark.parametrize(("default", "value"), [("it's %", "\"'it''s %'\""), (sa.text("'a' || 1"), "\"'a' || 1\"")])
+@pytest.mark.parametrize(
+    ("default", "value"),
+    [
+        ("it's %", "\"'it''s %'\""),
+        (sa.text("'a' || 1"), "\"'a' || 1\""),
+        (sa.text("'a\\:b'"), "\"'a:b'\""),
+        (sa.func.left("ab", 1), "\"left('ab', 1)\""),
+    ],
+)
 def test_old_rows_are_filled_with_the_default_of_the_column(project, default, value) -> None:
     text, review, made = written(project, lambda: Column("code", sa.String(20), server_default=default, nullable=False))
     assert f"op.backfill('users', set={{'code': {value}}}, where='code IS NULL')" in text

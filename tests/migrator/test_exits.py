@@ -281,3 +281,9 @@ def test_json_is_valid_for_whatever_a_message_holds(project, run):
     done = run("upgrade", "--json", project=project)
     assert done.code == 4
     json.loads(done.out)
+
+
+def test_a_revision_id_that_alembics_table_does_not_take_is_refused_when_it_is_read(project, run):
+    project.sql("a" * 33)
+    done = run("upgrade", project=project)
+    assert (done.code, "has 33 characters, and Alembic's version table takes 32" in done.text) == (1, True), done.text

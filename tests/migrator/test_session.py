@@ -106,3 +106,16 @@ def test_a_step_does_not_wait_for_the_disk_and_the_end_of_the_run_does(project, 
     project.sql("b2", look.format("step"))
     assert run("upgrade", project=project).code == 0
     assert db.rows("SELECT DISTINCT at, setting FROM seen ORDER BY at") == [("end", "on"), ("step", "off")]
+
+
+def test_a_transaction_timeout_of_the_database_does_not_end_a_revision(project, run, db):
+    if db.one("SELECT current_setting('server_version_num')::int") < 170000:  # 17 brought it
+        pytest.skip("the server has no transaction_timeout")
+    name = db.one("SELECT current_database()")
+    db.rows(
+        f"ALTER DATABASE \"{name}\" SET transaction_timeout = '1s'; ALTER DATABASE \"{name}\" SET idle_session_timeout = '1s'"
+    )
+    project.sql("a1", "SELECT pg_sleep(2)")
+    project.outside("b2", "SELECT pg_sleep(2)", "CREATE TABLE t (id int)")
+    done = run("upgrade", project=project)
+    assert done.code == 0, done.text

@@ -1,6 +1,10 @@
 """Statements: what the runner reads out of SQL text."""
 
 import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from lockstep.postgres import statements
 
@@ -91,3 +95,9 @@ def test_the_literals_of_somebody_elses_statement_are_masked():
         "SELECT U&'hunter2'",
     ):
         assert "hunter2" not in statements.without_literals(text)
+
+
+@given(st.text(alphabet=":\\a1$% '_é\t(?[]{}", max_size=16), st.sampled_from(["pyformat", "named"]))
+def test_no_text_has_bind_parameters_for_sqlalchemy(text, paramstyle):
+    compiled = str(sa.text(statements.unbound(text)).compile(dialect=PGDialect_psycopg2(paramstyle=paramstyle)))
+    assert (compiled.replace("%%", "%") if paramstyle == "pyformat" else compiled) == text

@@ -40,3 +40,19 @@ def test_a_failing_revision_keeps_what_was_before_it_and_says_so(any_project, ru
     assert db.columns("t") == ["id"]
     assert db.steps() == [("a1", "up", "finished")]
     assert db.runs() == [("upgrade", "failed")]
+
+
+def test_what_ran_before_a_block_that_fails_is_said_to_stay(project, run, db):
+    db.rows("CREATE TABLE t (n int); INSERT INTO t VALUES (0), (0)")
+    project.outside("a1", "CREATE UNIQUE INDEX CONCURRENTLY ix ON t (n)", before=["UPDATE t SET n = 1"])
+    done = run("upgrade", project=project)
+    assert done.code == 4, done.text
+    assert "stays: UPDATE t SET n = ?" in done.text
+    assert "what ran before it stays" in done.text
+    assert "nothing of it was kept" not in done.text
+
+
+def test_the_hint_of_the_server_is_shown(project, run, db):
+    project.sql("a1", "SELECT no_such_function(1)")
+    done = run("upgrade", project=project)
+    assert (done.code, "hint: " in done.text) == (4, True), done.text

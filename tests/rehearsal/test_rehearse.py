@@ -170,3 +170,26 @@ def test_declared_backfill_is_not_taken_for_rows_changed_under_the_lock(project,
     )
     project.add(TWO_WAYS.format(up=f"{ADD}\n    {backfill}", down=DROP))
     assert rules(project.rehearse(server.url)) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'op.create_index("ix", "orders", ["note"], uniqe=True)',
+        "op.drop_colum('orders', 'note')",
+        "undefined",
+        'op.add_column("orders", sa.Column("a", sa.Text(), sa.Nothing()))',
+        'op.create_table("x", sa.Column("a", sa.types.NullType()))',
+    ],
+)
+def test_python_that_is_broken_is_an_error(body, project, server):
+    project.add(body)
+    assert rules(project.rehearse(server.url)) == ["fails"]
+
+
+@pytest.mark.parametrize(
+    "body", ["op.get_bind().execute(sa.text('SELECT 1 WHERE false')).first()[0]", "raise ConnectionError('no route')"]
+)
+def test_what_asks_for_rows_or_the_network_is_not_rehearsed(body, project, server):
+    project.add(body)
+    assert rules(project.rehearse(server.url)) == ["not-rehearsed"]

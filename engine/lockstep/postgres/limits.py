@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lockstep.settings import Settings
 
-HAS_CONNECTION_CHECK = 140000
+HAS_CONNECTION_CHECK, HAS_SESSION_TIMEOUT, HAS_TRANSACTION_TIMEOUT = 140000, 140000, 170000
 
 
 def application_name(settings: Settings) -> str:
@@ -30,6 +30,10 @@ def limits(settings: Settings, server_version: int, statement_timeout: str | Non
     }
     if server_version >= HAS_CONNECTION_CHECK:
         sets["client_connection_check_interval"] = "1s"
+    if server_version >= HAS_SESSION_TIMEOUT:
+        sets["idle_session_timeout"] = "0"
+    if server_version >= HAS_TRANSACTION_TIMEOUT:
+        sets["transaction_timeout"] = "0"
     return " ".join(f"SET {key} = '{value}';" for key, value in sets.items())
 
 

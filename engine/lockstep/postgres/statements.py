@@ -26,6 +26,12 @@ _TOKEN = re.compile(
 )
 
 
+# As in SQLAlchemy's TextClause and its compiler: a property test holds them to that.
+_COLON = re.compile(":")
+_BIND = re.compile(r"(?<![:\w\\]):(\w+)(?![:\w])")
+_ESCAPED = re.compile(r"\\(:\w*)(?![:\w])")
+
+
 class Statement(NamedTuple):
     """What one text sent to the server is: `patient` ones do not block clients while they wait or work.
 
@@ -100,8 +106,15 @@ def quoted(name: str) -> str:
 
 
 def unbound(sql: str) -> str:
-    """Return a statement in which `sa.text()` sees no bind parameter: a colon in a name or a literal is a colon."""
-    return re.sub(r"(?<![:\w\\]):(?=[\w$])", r"\\:", sql)
+    """Return a statement in which `sa.text()` sees no bind parameter and takes no backslash away."""
+    return _COLON.sub(_kept, sql)
+
+
+def _kept(colon: re.Match[str]) -> str:
+    # What SQLAlchemy would take for a bind parameter, and the backslash that it would take for an escape of one.
+    text, place = colon.string, colon.start()
+    taken = _BIND.match(text, place) or (place and _ESCAPED.match(text, place - 1))
+    return "\\:" if taken else ":"
 
 
 def _nodes(sql: str) -> list[tuple[str, dict[str, Any]]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic.util import CommandError
@@ -12,16 +14,17 @@ from lockstep.errors import Busy, MigratorError, Refused, StepFailed, Unreachabl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 NOT_ALLOWED, LOCK_NOT_AVAILABLE = "42501", "55P03"
 
 
 @contextlib.contextmanager
-def translated(env_py: Path, failed: Sequence[BaseException] = ()) -> Iterator[None]:
+def translated(
+    env_py: Path, failed: Sequence[BaseException] = (), places: Sequence[Path] = ()
+) -> Iterator[None]:
     """Turn what is raised in the block into an expected error.
 
-    What the work itself raised, `failed`, counts, whatever env.py made of it.
+    What the work itself raised, `failed`, counts, whatever env.py made of it; `places` are those of the revisions.
     """
     try:
         yield
@@ -31,10 +34,10 @@ def translated(env_py: Path, failed: Sequence[BaseException] = ()) -> Iterator[N
         error = failed[0] if failed else raised
         if isinstance(error, KeyboardInterrupt | MigratorError):
             raise error from error.__cause__
-        raise in_words(error, env_py) from error
+        raise in_words(error, env_py, places) from error
 
 
-def in_words(error: BaseException, env_py: Path) -> MigratorError:
+def in_words(error: BaseException, env_py: Path, places: Sequence[Path] = ()) -> MigratorError:
     """Return the error in the words, and with the exit code, that the operator needs."""
     text, state = one_line(error), sqlstate(error)
     if isinstance(error, CommandError):
@@ -56,10 +59,30 @@ def in_words(error: BaseException, env_py: Path) -> MigratorError:
         )
     if state == LOCK_NOT_AVAILABLE:
         return Busy(f"a lock was not got in time outside of a revision: {text}", "see who holds it (pg_locks)")
+    if where := _in_revision(error, places):
+        return StepFailed(f"{where} failed: {type(error).__name__}: {text}", "correct the file")
+    if state and _came_through(error, env_py):
+        return StepFailed(f"the server refused a statement: {text}", "see what the statement was with --debug")
     cure = f"correct {env_py}"
     if isinstance(error, ModuleNotFoundError):
         cure = f"install what {env_py} imports beside the migrator, or name where it lies in prepend_sys_path"
     return StepFailed(f"{env_py.name} failed: {type(error).__name__}: {text}", cure)
+
+
+def _in_revision(error: BaseException, places: Sequence[Path]) -> str:
+    """Return the revision file and line that an error came from; empty where it came from none."""
+    found = [
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if any(Path(frame.filename).is_relative_to(place) for place in places)
+    ]
+    return found[-1] if found else ""
+
+
+def _came_through(error: BaseException, env_py: Path) -> bool:
+    """Tell whether env.py had handed over already: its last call is `run_migrations`, or the engine's own way in."""
+    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(env_py)]
+    return bool(lines) and any(word in lines[-1] for word in ("run_migrations", "stock_alembic.enter"))
 
 
 def _is_of_connecting(error: BaseException) -> bool:

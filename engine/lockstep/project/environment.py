@@ -52,6 +52,8 @@ _NOTHING_SET = Settings()
 SETTINGS = "lockstep.settings"  # config.attributes: what the run goes by, for the same
 COMPARE = "lockstep.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
 CONNECT = "lockstep.connect"  # config.attributes: how the engine's own env.py gets its connection
+READS = "reads"  # a value of COMPARE: what is found is told, and nothing written from it
+LONGEST_ID = 32  # alembic_version.version_num is VARCHAR(32)
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ def _read_revisions(script: ScriptDirectory) -> None:
     for name in script.revision_map._revision_map:  # noqa: SLF001 - already read; Alembic takes any text for an id
         if name and not (isinstance(name, str) and name.isprintable()):
             raise Refused(f"the revision id {name!r} is not a text of one line", "give the file another id")
+        if name and len(name) > LONGEST_ID:
+            raise Refused(
+                f"the revision id {name!r} has {len(name)} characters, and Alembic's version table takes {LONGEST_ID}",
+                "give the file a shorter id",
+            )
 
 
 def _load_one(script: ScriptDirectory, path: Path) -> ModuleType:
@@ -162,7 +169,7 @@ def inside(
     run.redirect, run.reads = redirect, reads
     run.install(environment.configure)
     try:
-        with env_errors.translated(_env_py(project), run.failed), _around(project, redirect), environment:
+        with env_errors.translated(_env_py(project), run.failed, _places(project)), _around(project, redirect), environment:
             project.script.run_env()
             if run.failed:  # env.py took it for its own affair
                 raise run.failed[0]
@@ -200,7 +207,7 @@ def command(
         environment.configure(*positional, **options)
 
     project.config.attributes[CONNECT] = connect
-    errors = env_errors.translated(_env_py(project)) if connect else contextlib.nullcontext()
+    errors = env_errors.translated(_env_py(project), (), _places(project)) if connect else contextlib.nullcontext()
     EnvironmentContext.configure = configure  # type: ignore[method-assign, assignment] - the command makes the instance
     try:
         with errors, _around(project, redirect):
@@ -237,6 +244,10 @@ def _substitution(
         return compared(connection, options) if compared and is_revision else {}
 
     return Substitution(environment, work, connect, project.configured, more)
+
+
+def _places(project: Project) -> tuple[Path, ...]:
+    return tuple(Path(place).resolve() for place in project.script._version_locations)  # noqa: SLF001 - all of them
 
 
 def _env_py(project: Project) -> Path:

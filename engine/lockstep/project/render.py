@@ -11,6 +11,8 @@ from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 
 from lockstep.errors import masked
+from lockstep.project import offline
+from lockstep.project.broken_python import is_broken
 
 if TYPE_CHECKING:
     from lockstep.project.environment import Project
@@ -23,6 +25,7 @@ class Rendered:
 
     sql: str | None
     reason: str | None = None
+    broken: bool = False
 
 
 def step(project: Project, planned: Step) -> Rendered:
@@ -35,10 +38,12 @@ def step(project: Project, planned: Step) -> Rendered:
         )
         context = environment.get_context()
         try:
-            with Operations.context(context):
+            with Operations.context(context), offline.verbatim():
                 planned.alembic.migration_fn()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision may do anything when it has no connection
+            kind, said = type(error).__name__, " ".join(masked(str(error)).split())[:120]
             # Alembic hands out no connection here, so a revision that reads data fails on None.
-            what = "it reads the database, so its SQL is known only when it runs"
-            return Rendered(None, f"{what} ({type(error).__name__}: {' '.join(masked(str(error)).split())[:120]})")
+            broken = is_broken(kind, said)
+            what = "it is broken" if broken else "it reads the database, so its SQL is known only when it runs"
+            return Rendered(None, f"{what} ({kind}: {said})", broken)
     return Rendered(written.getvalue().strip())

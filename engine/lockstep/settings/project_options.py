@@ -30,6 +30,10 @@ class ProjectOptions(NamedTuple):
     checkpoint: str = ""
     safe_autogenerate: bool = False
     no_temporary_tables: bool = False
+    schemas: str = ""
+    tables: str = ""
+    not_ours: str = ""
+    throwaway_seed: str = ""
 
 
 def read(config: str, section: str = "alembic") -> ProjectOptions:
@@ -116,6 +120,8 @@ def _value(name: str, given: Any, where: str, config: str) -> Any:
         if not isinstance(given, str) or given.strip().lower() not in (*_YES, *_NO):
             raise Usage(f"{where}: {name} is {given!r}", "write yes or no")
         return given.strip().lower() in _YES
+    if isinstance(given, list) and all(isinstance(one, str) for one in given):
+        given = ", ".join(given)
     if not isinstance(given, str) or "\n" in given.strip():
         raise Usage(f"{where}: {name} is {given!r}", "write one text on one line")
     text = given.strip()

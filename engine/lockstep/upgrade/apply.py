@@ -21,6 +21,7 @@ from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
 from lockstep.postgres.statements import without_literals
 from lockstep.report import counted
+from lockstep.upgrade import step_cure
 from lockstep.upgrade.execution import Execution
 from lockstep.upgrade.statement_watch import Watch
 from lockstep_gate import sqlstate
@@ -32,11 +33,9 @@ if TYPE_CHECKING:
     from lockstep.ledger.run_context import Means
     from lockstep.postgres.blockers import Blocked
     from lockstep.project.plan import Step
-    from lockstep.settings import Settings
     from lockstep.upgrade.statement_runner import Judge
 
 FIRST_TRY_MS = 5
-_NOTHING_KEPT = "nothing of it was kept"
 _ALEMBIC_LOG = logging.getLogger("alembic.runtime.migration")
 
 
@@ -151,7 +150,7 @@ class Applier:
         if error.kept:
             stay = "stays" if len(error.kept) == 1 else "stay"
             stays = f"{counted(len(error.kept), 'statement')} of it {stay}, and a later run goes on from there"
-            error.cure = error.cure.replace(_NOTHING_KEPT, stays)
+            error.cure = error.cure.replace(step_cure.NOTHING_KEPT, stays)
             error.details += tuple(f"stays: {text}" for text in error.kept)
         elif isinstance(error, Refused) and execution.at.row:
             ledger.forget_started(self._means.control, execution.at.row)
@@ -222,7 +221,9 @@ class Applier:
         if self._session.is_lost:
             return lost(self._means.control.where)
         return StepFailed(
-            f"{step.label}: {_one_line(error)}", _cure(error, self._means.settings), details=_place(error, step)
+            f"{step.label}: {_one_line(error)}",
+            step_cure.of(error, self._means.settings),
+            details=_place(error, step),
         )
 
 
@@ -251,18 +252,8 @@ def _place(error: BaseException, step: Step) -> tuple[str, ...]:
     found = [f"at {lines[-1]}"] if lines else [f"in {step.path}"]
     if getattr(diag, "message_detail", None):
         found.append(f"detail: {diag.message_detail}")  # type: ignore[union-attr]
+    if getattr(diag, "message_hint", None):
+        found.append(f"hint: {diag.message_hint}")  # type: ignore[union-attr]
     if getattr(error, "statement", None):
         found.append(f"statement: {without_literals(error.statement, 300)}")  # type: ignore[attr-defined] - may hold a secret
     return tuple(found)
-
-
-def _cure(error: BaseException, settings: Settings) -> str:
-    state = sqlstate.of(error)
-    if state == sqlstate.QUERY_CANCELED and "user request" in _one_line(error):
-        return "somebody cancelled it; it is safe to run again"
-    if state == sqlstate.QUERY_CANCELED:
-        return (f"it ran longer than --statement-timeout ({settings.statement_timeout_ms} ms): "
-                "do the work in smaller steps, or raise it")  # fmt: skip
-    if state == sqlstate.ACTIVE_TRANSACTION:
-        return "put it inside `with op.get_context().autocommit_block():`"
-    return f"correct the revision file, or the data it met; {_NOTHING_KEPT}"

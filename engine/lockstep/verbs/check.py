@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep import ledger
-from lockstep.develop import drift, models_copy, replay
+from lockstep import contract, ledger
+from lockstep.contract import catalog
+from lockstep.develop import models_copy, proving, replay
 from lockstep.errors import EXIT_DONE, Refused
+from lockstep.postgres import connect
 from lockstep.postgres.address import address
 from lockstep.project import environment, plan
 from lockstep.upgrade import exposure, grants, holding
@@ -15,6 +17,7 @@ from lockstep.verbs import checkpoint
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from lockstep.develop.autogenerate.comparison import Comparison
     from lockstep.project.environment import Project
     from lockstep.report import Report
     from lockstep.settings import Settings
@@ -70,7 +73,32 @@ def _database(settings: Settings, project: Project, report: Report) -> list[str]
 
 
 def _drift(settings: Settings, project: Project) -> list[str]:
-    """Replay all revisions on a throw-away database and return what autogenerate would still write."""
+    """Replay all revisions on a throw-away database; compare it with what the models make, and with the contract."""
     with replay.at(settings, project) as replayed:
-        found = drift.find(address(replayed.url), settings, project)
-    return [f"the migrations do not lead to the models: {item}; write it with `migrator revision`" for item in found]
+        compared = proving.compare(settings, project, replayed.url)
+        unserved = _unserved(settings, project, replayed.url, compared)
+    return [
+        *(
+            f"the migrations do not lead to the models: {item}; write it with `migrator revision`"
+            for item in _told(compared)
+        ),
+        *(f"the migrations do not serve this release: {need}" for need in unserved),
+    ]
+
+
+def _told(compared: Comparison) -> list[str]:
+    found = [one.line("by the revisions", "by the models") for one in compared.differences]
+    return found + [f"{one.key} is {one.name} in the models" for one in compared.renamed]
+
+
+def _unserved(settings: Settings, project: Project, url: str, compared: Comparison) -> list[str]:
+    """Return what the release's contract needs and the revisions do not lead to."""
+    needed = contract.derive(contract.load_models(project.models))
+    engine = connect.migrating_engine(address(url), settings._replace(database_url=url))
+    with engine.connect() as connection:
+        there = catalog.read(connection, needed.relations)
+    return [
+        str(need)
+        for need in contract.broken(needed, there)
+        if need.severity == contract.ERROR and compared.ours(need.schema, need.table)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lockstep import ledger
-from lockstep.errors import EXIT_DONE
+from lockstep.errors import EXIT_DONE, Refused
 from lockstep.postgres import connect
 from lockstep.project import manifest, plan, release_contract
 from lockstep.upgrade import holding, look, verify
@@ -43,6 +43,7 @@ def _tell(report: Report, made: Plan, project: Project | None, waiting: dict[str
     at = ", ".join(made.heads) or "base"
     report.data |= {"heads": list(made.heads), "ahead": list(made.ahead), "steps": []}
     report.data["deferred"] = held_back(made, waiting)
+    broken: list[str] = []
     for step in made.steps if project else ():
         from lockstep.project import early_commit, render  # noqa: PLC0415 - with nothing pending, Alembic is not needed
 
@@ -59,8 +60,12 @@ def _tell(report: Report, made: Plan, project: Project | None, waiting: dict[str
         report.line(f"pending    {step.label}   {step.revision}   {step.message}{why_deferred(step, waiting)}")
         if said := early_commit.of_file(step.path):
             report.line(f"    -- it {said}")
+        if rendered.broken:
+            broken.append(f"{step.path.name}: {rendered.reason}")
         for line in (rendered.sql or f"-- {rendered.reason}").splitlines():
             report.line(f"    {line}" if line else "")
+    if broken:
+        raise Refused(f"{broken[0]}{' and more' if len(broken) > 1 else ''}", "correct the file")
     word = "pending" if made.steps else "nothing"
     return report.finish(
         EXIT_DONE, word, f"done: {len(made.steps)} pending, the database is at {at}; nothing was changed"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alembic import command
 
-from lockstep.develop import models_copy
+from lockstep.develop import autogenerate, drafting, models_copy, proving
 from lockstep.develop.sandbox import throwaway
 from lockstep.errors import EXIT_DONE, Refused, Usage
-from lockstep.postgres import connect
-from lockstep.postgres.address import address
 from lockstep.project import environment, manifest_writer, plan
 from lockstep.report import Report, counted
 from lockstep.stop import interrupt
@@ -29,7 +24,7 @@ if TYPE_CHECKING:
     from lockstep.settings import Settings
 
 LONGEST_MESSAGE = 200
-REHEARSAL_MS = 30_000  # it is an extra: the files are written already
+REHEARSAL_MS = 30_000  # it is an extra: what is written has been tried already
 
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
@@ -49,12 +44,21 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     if refreshed:
         report.line(f"refreshed  {refreshed}")
     with throwaway.database(replays=project) as url:
-        paths = _written(project, settings, message, url, autogenerate=not arguments.empty)
+        standing = _files(project)
+        try:
+            paths = _written(project, settings, message, url, heads, autogenerate=not arguments.empty)
+            if paths and not arguments.empty and not arguments.no_rehearsal:
+                _rehearse(settings, report, heads[0] if heads else "base", url)
+        except BaseException:  # all or nothing
+            proving.removed(sorted(_files(project) - standing))
+            raise
         _show(report, project, paths)
-        errors = 0
-        if paths and not arguments.empty and not arguments.no_rehearsal:
-            errors = _rehearse(settings, report, heads[0] if heads else "base", url)
-    return _tell(report, paths, errors)
+    return _tell(report, paths)
+
+
+def _files(project: Project) -> set[Path]:
+    places = project.script._version_locations  # noqa: SLF001 - Alembic names only the first one publicly
+    return {path for place in places for path in Path(place).rglob("*.py")}
 
 
 def _merge(project: Project, report: Report, message: str) -> int:
@@ -63,52 +67,25 @@ def _merge(project: Project, report: Report, message: str) -> int:
         return report.finish(EXIT_DONE, "nothing", f"done: one head ({', '.join(heads)}), nothing to join")
     script = plan.alembic_says(lambda: command.merge(project.config, "heads", message or f"join {' and '.join(heads)}"))
     _show(report, project, [Path(script.path)])
-    return _tell(report, [Path(script.path)], 0)
+    return _tell(report, [Path(script.path)])
 
 
-def _written(project: Project, settings: Settings, message: str, url: str, *, autogenerate: bool) -> list[Path]:
+def _written(
+    project: Project, settings: Settings, message: str, url: str, heads: tuple[str, ...], *, autogenerate: bool
+) -> list[Path]:
     """Bring a throw-away database to head, autogenerate against it, and return the files written, in order."""
+    if not autogenerate:
+        return drafting.drafted(project, message)
     environment.point(project, url)
     own = settings._replace(database_url=url, app_role="", app_password="", checkpoint="none")
     quiet = Report(quiet=True)
     with holding.connected(own, quiet) as means:
         migrate(means, project, Request(replay=True), quiet)
     interrupt.heed()
-    engine = connect.migrating_engine(address(url), own)
-    # What rewrites to safe steps leaves an empty revision out by itself.
-    hook = None if settings.safe_autogenerate else _drop_empty
-    made = plan.alembic_says(
-        lambda: environment.command(
-            project,
-            lambda: command.revision(
-                project.config, message, autogenerate=autogenerate, process_revision_directives=hook
-            ),
-            connect=engine.connect,
-            redirect=url,
-            compared=autogenerate.beside if settings.safe_autogenerate else None,
-        )
-    )
-    scripts = made if isinstance(made, list) else [made]
-    paths = [Path(script.path) for script in scripts if script is not None]
-    _format(paths)
-    return paths
-
-
-def _drop_empty(context: Any, _revision: Any, directives: list[Any]) -> None:
-    compared = context.opts["revision_context"].command_args.get("autogenerate")
-    if compared and len(directives) == 1 and directives[0].upgrade_ops.is_empty():
-        directives[:] = []
-
-
-def _format(paths: list[Path]) -> None:
-    """Format what was written, where the formatter is installed (a development dependency)."""
-    if paths and importlib.util.find_spec("ruff"):
-        subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *map(str, paths)], check=False)
+    return drafting.written(project, own, message, url, heads)
 
 
 def _show(report: Report, project: Project, paths: list[Path]) -> None:
-    from lockstep.develop import autogenerate  # noqa: PLC0415
-
     if paths:
         manifest_writer.leave(project)
     review = autogenerate.review(project.config) if paths else ()
@@ -119,8 +96,8 @@ def _show(report: Report, project: Project, paths: list[Path]) -> None:
         report.line(f"review     {line}")
 
 
-def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
-    """Rehearse what was written, beside the database it was written against; return how many errors were found."""
+def _rehearse(settings: Settings, report: Report, after: str, url: str) -> None:
+    """Rehearse what was written, beside the database it was written against; raise Refused over an error."""
     from lockstep.develop.rehearsal import rehearse  # noqa: PLC0415 - for developers; what is deployed does without
     from lockstep.develop.rehearsal.formats import text  # noqa: PLC0415
     from lockstep.develop.rehearsal.options import Options  # noqa: PLC0415 - the same
@@ -128,28 +105,32 @@ def _rehearse(settings: Settings, report: Report, after: str, url: str) -> int:
     bounded = settings._replace(deadline_ms=REHEARSAL_MS)
     try:
         rehearsal = rehearse.run(bounded, Options(start=after, rows=1000, server=url, opinion=False), lambda _: None)
-    except Exception as error:  # noqa: BLE001 - an extra never fails what is done: the files are there
+    except Exception as error:  # noqa: BLE001 - an extra: that the files run, lead to the models and back is known
         report.line(f"rehearsal  not possible: {' '.join(str(error).split())}")
-        return 0
+        return
     for line in text.lines(rehearsal, statements=False):
         report.line(line)
     report.line(
         f"rehearsal  {counted(len(rehearsal.errors), 'error')}, {counted(len(rehearsal.warnings), 'warning')}; "
         f"it took {rehearsal.took_s:.1f} s"
     )
-    return len(rehearsal.errors)
+    # That it runs is known: what did not end in the time that an extra gets is no reason against it.
+    if found := [one for one in rehearsal.errors if one.rule != "never-ends"]:
+        raise Refused(
+            f"nothing was written: the rehearsal of it found {counted(len(found), 'error')}",
+            "change the models, or write it by hand with `migrator revision --empty`",
+        )
 
 
-def _tell(report: Report, paths: list[Path], errors: int) -> int:
+def _tell(report: Report, paths: list[Path]) -> int:
     if not paths:
         return report.finish(
             EXIT_DONE, "nothing", "done: the migrations already lead to the models; nothing was written"
         )
-    found = f"; the rehearsal found {counted(errors, 'error')} in them" if errors else ""
     return report.finish(
         EXIT_DONE,
         "done",
-        f"done: {len(paths)} written{found}; read, then commit models and revisions together",
+        f"done: {len(paths)} written; read, then commit models and revisions together",
     )
 
 

@@ -10,7 +10,7 @@ from alembic import command
 
 from lockstep.backfill import declare  # noqa: F401 - registers op.backfill
 from lockstep.errors import EXIT_DONE, MigratorError, StepFailed
-from lockstep.project import environment, plan
+from lockstep.project import environment, offline, plan
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,7 +27,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     if not settings.database_url:  # the stock offline env.py wants some URL to know the dialect by
         project.config.set_main_option("sqlalchemy.url", "postgresql+psycopg2://")
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), offline.verbatim():
             plan.alembic_says(
                 lambda: environment.command(
                     project, lambda: command.upgrade(project.config, arguments.range, sql=True), connect=None

@@ -14,7 +14,7 @@ from lockstep import settings
 from lockstep.errors import MigratorError, masked
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
-from lockstep.project import env_substitution, environment
+from lockstep.project import env_substitution, environment, lockstep_section
 from lockstep.report import Report
 from lockstep.upgrade import app_schema, holding, line, run_lock
 from lockstep.upgrade.job import Job, current_heads
@@ -52,15 +52,23 @@ def options(context: Any, connection: Any = None) -> dict[str, Any]:
         from lockstep.develop import autogenerate  # noqa: PLC0415 - models are loaded only where they are compared
         from lockstep.project import release_contract  # noqa: PLC0415 - models are loaded only where they are compared
 
-        chosen["target_metadata"] = release_contract.compared(_settings(context))
-        chosen |= autogenerate.options(connection)
+        chosen["target_metadata"] = models = release_contract.compared(_settings(context))
+        schemas = _schemas(context.config, models if isinstance(models, list) else [models])
+        writes = context.config.attributes.get(environment.COMPARE) != environment.READS
+        chosen |= autogenerate.options(connection, schemas=schemas, safe=writes)
         connection.rollback()
     return chosen
 
 
+def _schemas(config: Any, models: list[Any]) -> tuple[str, ...]:
+    """Return the schemas to compare beside the default one: those of `[lockstep]`, and those the models are in."""
+    named = lockstep_section.words(lockstep_section.read(config).get("schemas"))
+    return tuple(sorted({*named, *(table.schema for one in models for table in one.tables.values() if table.schema)}))
+
+
 def _compares(context: Any) -> bool:
     """Tell whether the command at hand compares models with the database: revision --autogenerate, or check."""
-    return _command(context) in ("revision", "check") or environment.COMPARE in context.config.attributes
+    return _command(context) in ("revision", "check") or bool(context.config.attributes.get(environment.COMPARE))
 
 
 def _command(context: Any) -> str:

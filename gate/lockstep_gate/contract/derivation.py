@@ -6,6 +6,8 @@ a column without any default is sent as NULL by the ORM when nobody set it.
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
@@ -22,6 +24,8 @@ except ImportError:  # SQLAlchemy 1.4 has none, and so has no models with one
 
 
 _DIALECT = PGDialect_psycopg2()
+# A collation orders and compares; what the release reads and writes is the same type.
+_COLLATION = re.compile(r' COLLATE (?:"(?:[^"]|"")*"|[\w.])+')
 
 
 def derive(*metadatas: sa.MetaData) -> Contract:
@@ -30,7 +34,7 @@ def derive(*metadatas: sa.MetaData) -> Contract:
     sequences: set[tuple[str | None, str]] = set()
     for metadata in metadatas:
         for each in metadata.tables.values():
-            table = Table(each.schema, each.name, tuple(_column(column) for column in each.columns))
+            table = Table(each.schema, each.name, tuple(_column(one) for one in each.columns if not one.system))
             _add(tables, table)
             defaults = [column.default for column in each.columns]
             sequences |= {(one.schema, one.name) for one in defaults if isinstance(one, sa.Sequence)}
@@ -87,7 +91,7 @@ def _text(column: sa.Column, type_: TypeEngine) -> str:
     place = f"{column.table.fullname}.{column.name}"
     try:
         is_without = isinstance(_implementation(type_), NullType)
-        text = "" if is_without else canonical(type_.compile(dialect=_DIALECT))
+        text = "" if is_without else canonical(_COLLATION.sub("", type_.compile(dialect=_DIALECT)))
     except sa.exc.CompileError as error:
         raise ContractError(
             f"{place}: PostgreSQL has no such type ({error})", "use a type that SQLAlchemy can write for PostgreSQL"

@@ -6,6 +6,6 @@ revisions that are each one short transaction, or refuses what no order of steps
 
 from lockstep.develop.autogenerate.options import beside, options
 from lockstep.develop.autogenerate.refusal import Refusal
-from lockstep.develop.autogenerate.rewrite import review
+from lockstep.develop.autogenerate.rewrite import hook, review
 
-__all__ = ["Refusal", "beside", "options", "review"]
+__all__ = ["Refusal", "beside", "hook", "options", "review"]

@@ -15,8 +15,10 @@ from sqlalchemy.schema import Column
 from lockstep.backfill.declare import BackfillOp
 from lockstep.develop.autogenerate import trial
 from lockstep.develop.autogenerate.refusal import Refusal
-from lockstep.develop.autogenerate.scene import NAME_BYTES, Scene, shown, type_name
+from lockstep.develop.autogenerate.scene import NAME_BYTES, Scene, plain, shown, type_name
 from lockstep.develop.autogenerate.step import NoteOp, Phase, Step, autocommit, execute
+from lockstep.develop.autogenerate.table_sql import literal
+from lockstep.postgres.statements import unbound
 
 BY_COPY = (
     "Write it in steps: add a column of the new kind under another name (nullable), write both in the app, "
@@ -77,7 +79,7 @@ def changed(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
     if plain.has_changes():
         yield Step(Phase.ALTER, f"change {where}", (plain,), (plain.reverse(),), review, group=group)
     if tightens:
-        yield from _not_null(op, scene)
+        yield from not_null(op, scene)
 
 
 def removed(drops: list[ops.DropColumnOp], implied: list[ops.MigrateOperation]) -> Iterator[Step]:
@@ -120,7 +122,7 @@ def _rewrites_when_added(op: ops.AddColumnOp, scene: Scene) -> bool:
         return trial.added(scene.connection, like, op.column, scene.prelude)
     except (sa.exc.DBAPIError, trial.UntriedError) as error:
         raise Refusal(
-            f"{where} cannot be added: {_first_line(error)}",
+            f"{where} cannot be added: {first_line(error)}",
             "Put the models right, or first write by hand what the column needs (`migrator revision` "
             "without autogenerate).",
         ) from None
@@ -161,10 +163,15 @@ def _refuse_type_change(op: ops.AlterColumnOp, scene: Scene, where: str) -> None
     try:
         rewrites = trial.altered(scene.connection, like, op, scene.prelude)
     except (sa.exc.DBAPIError, trial.UntriedError) as error:
-        raise Refusal(f"{change}, and PostgreSQL refuses: {_first_line(error)}", BY_COPY) from None
+        raise Refusal(f"{change}, and PostgreSQL refuses: {first_line(error)}", BY_COPY) from None
     if rewrites:
         raise Refusal(f"{change}: PostgreSQL rewrites the table, or an index, while nobody can read it.", BY_COPY)
-    checks = [rest.name for rest in scene.rests_on(op.schema, op.table_name, [op.column_name]) if rest.kind == "c"]
+    refuse_checked(scene, op.schema, op.table_name, op.column_name, change)
+
+
+def refuse_checked(scene: Scene, schema: str | None, table: str, column: str, change: str) -> None:
+    """Raise Refusal where a change of type makes PostgreSQL check the rows anew."""
+    checks = [rest.name for rest in scene.rests_on(schema, table, [column]) if rest.kind == "c"]
     if checks:
         raise Refusal(
             f"{change}: PostgreSQL checks every row against {', '.join(sorted(checks))} anew while nobody can read.",
@@ -173,7 +180,7 @@ def _refuse_type_change(op: ops.AlterColumnOp, scene: Scene, where: str) -> None
         )
 
 
-def _not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
+def not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
     """CHECK NOT VALID, VALIDATE, and SET NOT NULL, which the valid check saves from reading the table.
 
     PostgreSQL 18 has NOT NULL NOT VALID of its own; this way is as cheap and is one and the same on every
@@ -206,7 +213,7 @@ def _not_null(op: ops.AlterColumnOp, scene: Scene) -> Iterator[Step]:
 
 def _proof(op: ops.AlterColumnOp, scene: Scene, **options: Any) -> ops.CreateCheckConstraintOp:
     name = sa.schema.conv(_proof_name(op.table_name, op.column_name))  # a naming convention leaves it as it is
-    condition = f"{scene.quote(op.column_name)} IS NOT NULL"
+    condition = unbound(f"{scene.quote(op.column_name)} IS NOT NULL")
     return ops.CreateCheckConstraintOp(name, op.table_name, condition, schema=op.schema, **options)
 
 
@@ -216,14 +223,18 @@ def _fill(op: ops.AlterColumnOp, scene: Scene, where: str) -> tuple[ops.MigrateO
     given = op.modify_server_default if op.modify_server_default is not False else op.existing_server_default
     argument = getattr(given, "arg", given)
     undone = f"{column} IS NULL"
-    if not isinstance(argument, str | sa.TextClause):
+    if not isinstance(argument, str | sa.ClauseElement):
         shown_call = f'op.backfill({op.table_name!r}, set={{{op.column_name!r}: "…"}}, where={undone!r})'
         note = f"Rows that hold NULL have to be filled before the next revision: {shown_call}"
         return NoteOp(note), f"{where}: validating fails while a row holds NULL; say in the revision what to fill in"
     # As SQLAlchemy has it: a plain string is a value, text() is SQL.
-    value = "'" + argument.replace("'", "''") + "'" if isinstance(argument, str) else argument.text
+    value = literal(argument) if isinstance(argument, str) else plain(scene.dialect, _sql(argument, scene))
     fill = BackfillOp(op.table_name, {op.column_name: value}, undone, schema=op.schema)
     return fill, f"{where}: rows that hold NULL are filled with {value}; change the revision if that is not right"
+
+
+def _sql(clause: sa.ClauseElement, scene: Scene) -> str:
+    return str(clause.compile(dialect=scene.dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _proof_name(table: str, column: str) -> str:
@@ -271,5 +282,6 @@ def _without_nullable(op: ops.AlterColumnOp) -> ops.AlterColumnOp:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what the server said, in one line."""
     return str(getattr(error, "orig", error)).splitlines()[0]

@@ -10,6 +10,7 @@ from typing import Any
 
 from alembic.operations import ops
 
+from lockstep.develop.autogenerate import constraint_steps
 from lockstep.develop.autogenerate.indexes import concurrent, interim_name
 from lockstep.develop.autogenerate.refusal import Refusal
 from lockstep.develop.autogenerate.scene import Scene, shown
@@ -36,6 +37,9 @@ def foreign_key(
 ) -> Iterator[Step]:
     """FOREIGN KEY NOT VALID, then VALIDATE; a foreign key of that name goes in the same transaction."""
     name = _named(op, op.source_table, scene)
+    schema = op.kw.get("source_schema")
+    if scene.is_partitioned(schema, op.source_table):
+        constraint_steps.refuse_key_of_partitioned(shown(schema, op.source_table), str(op.constraint_name))
     unchecked = ops.CreateForeignKeyOp(
         op.constraint_name,
         op.source_table,
@@ -44,7 +48,6 @@ def foreign_key(
         op.remote_cols,
         **{**op.kw, "postgresql_not_valid": True},
     )
-    schema = op.kw.get("source_schema")
     yield from _validated(Phase.FOREIGN_KEY, unchecked, schema, op.source_table, name, scene, replaces)
 
 

@@ -1,82 +1,85 @@
-"""Enums: what alembic-postgresql-enum found in, plain SQL out.
+"""Enums: a type that the models have, lost or changed in, plain SQL out."""
 
-Its own operations are known only where it is installed, and the migrator's image does not hold it: a
-revision that named them could not be applied. So they are read by name here and never imported.
-"""
+from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from alembic.operations import ops
+from typing import TYPE_CHECKING
 
 from lockstep.develop.autogenerate.refusal import Refusal
-from lockstep.develop.autogenerate.scene import EnumColumn, Scene
 from lockstep.develop.autogenerate.step import NoteOp, Phase, Step, execute
+from lockstep.develop.autogenerate.table_sql import literal as _literal
 
-FOUND = frozenset({"create_enum", "drop_enum", "add_enum_value", "change_enum_variants"})
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from alembic.operations import ops
+
+    from lockstep.develop.autogenerate.definitions import Key, Thing
+    from lockstep.develop.autogenerate.scene import EnumColumn, Scene
 
 
-def is_enum_change(op: ops.MigrateOperation) -> bool:
-    """Whether the operation came from alembic-postgresql-enum."""
-    return getattr(op, "operation_name", None) in FOUND
+def labels(thing: Thing) -> tuple[str, ...]:
+    """Return the labels of an enum in their order."""
+    return tuple(label for label, _ in thing.aspects)
 
 
-def create_type(op: ops.MigrateOperation, scene: Scene) -> str:
+def create_type(key: Key, thing: Thing, scene: Scene) -> str:
     """Return the SQL that makes the enum."""
-    return _create(scene, op.schema, op.name, op.enum_values)
+    return _create(scene, key.schema, key.name, labels(thing))
 
 
-def steps(op: ops.MigrateOperation, scene: Scene) -> Iterator[Step]:
+def steps(key: Key, now: Thing | None, wanted: Thing | None, scene: Scene) -> Iterator[Step]:
     """CREATE TYPE, DROP TYPE and ADD VALUE; a label taken away or moved is refused."""
-    if op.operation_name == "create_enum":
-        make, drop = create_type(op, scene), f"DROP TYPE {_name(scene, op.schema, op.name)}"
+    drop = f"DROP TYPE {_name(scene, key.schema, key.name)}"
+    if now is None:
+        make = create_type(key, wanted, scene)
         yield Step(
-            Phase.TYPE, f"add type {op.name}", (execute(make),), (execute(drop),), group="types", joins_next=True
+            Phase.TYPE, f"add type {key.name}", (execute(make),), (execute(drop),), group="types", joins_next=True
         )
-    elif op.operation_name == "drop_enum":
-        make, drop = create_type(op, scene), f"DROP TYPE {_name(scene, op.schema, op.name)}"
-        review = (f"type {op.name} is dropped: no model uses it any more",)
-        yield Step(Phase.DROP_TYPE, f"drop type {op.name}", (execute(drop),), (execute(make),), review, group="types")
-    elif op.operation_name == "add_enum_value":
-        yield _labels(op, scene)
+    elif wanted is None:
+        make = create_type(key, now, scene)
+        review = (f"type {key.name} is dropped: no model uses it any more",)
+        yield Step(Phase.DROP_TYPE, f"drop type {key.name}", (execute(drop),), (execute(make),), review, group="types")
+    elif [label for label in labels(wanted) if label in labels(now)] == list(labels(now)):
+        yield _labels(key, labels(now), labels(wanted), scene)
     else:
-        gone = [label for label in op.old_values if label not in op.new_values]
+        gone = [label for label in labels(now) if label not in labels(wanted)]
         what = f"loses {', '.join(gone)}" if gone else "has its labels in another order"
         raise Refusal(
-            f"enum {op.name} {what}: PostgreSQL can neither drop nor move a label, and making the type anew "
+            f"enum {key.name} {what}: PostgreSQL can neither drop nor move a label, and making the type anew "
             "rewrites every table that holds it.",
             "Leave the label in the models and stop writing it; or add a column of a new enum, copy the rows "
             "over in batches, and drop the old column in a later release.",
         )
 
 
-def _labels(op: ops.MigrateOperation, scene: Scene) -> Step:
-    name = _name(scene, op.schema, op.name)
+def _labels(key: Key, old: tuple[str, ...], new: tuple[str, ...], scene: Scene) -> Step:
+    name = _name(scene, key.schema, key.name)
     up: list[ops.MigrateOperation] = []
-    for place, label in enumerate(op.new_values):
-        if label in op.old_values:
+    for place, label in enumerate(new):
+        if label in old:
             continue
-        where = f"AFTER {_literal(op.new_values[place - 1])}" if place else f"BEFORE {_literal(op.old_values[0])}"
+        where = f"AFTER {_literal(new[place - 1])}" if place else f"BEFORE {_literal(old[0])}"
         up.append(execute(f"ALTER TYPE {name} ADD VALUE {_literal(label)} {where}"))
-    added = ", ".join(label for label in op.new_values if label not in op.old_values)
+    added = ", ".join(label for label in new if label not in old)
     return Step(
         Phase.LABEL,
-        f"add {op.name} {added}",
+        f"add {key.name} {added}",
         tuple(up),
-        tuple(_remade(op, scene)),
-        review=(f"enum {op.name}: a release that does not know {added} fails when it reads a row that holds it",),
+        tuple(_remade(key, old, scene)),
+        review=(f"enum {key.name}: a release that does not know {added} fails when it reads a row that holds it",),
     )
 
 
-def _remade(op: ops.MigrateOperation, scene: Scene) -> Iterator[ops.MigrateOperation]:
+def _remade(key: Key, labels_: tuple[str, ...], scene: Scene) -> Iterator[ops.MigrateOperation]:
     """Make the type anew without the label, which is the one way PostgreSQL has; it rewrites the tables."""
-    name, old = _name(scene, op.schema, op.name), f"{op.name[:59]}_old"
-    columns = scene.enum_columns(op.schema, op.name)
+    name, old = _name(scene, key.schema, key.name), f"{key.name[:59]}_old"
+    columns = scene.enum_columns(key.schema or scene.dialect.default_schema_name or "public", key.name)
     yield NoteOp("PostgreSQL drops no label: the type is made anew, which fails while a row holds the label.")
     yield execute(f"ALTER TYPE {name} RENAME TO {scene.quote(old)}")
-    yield execute(_create(scene, op.schema, op.name, op.old_values))
+    yield execute(_create(scene, key.schema, key.name, labels_))
     for column in columns:
         yield from (execute(statement) for statement in _retyped(column, name, scene))
-    yield execute(f"DROP TYPE {_name(scene, op.schema, old)}")
+    yield execute(f"DROP TYPE {_name(scene, key.schema, old)}")
 
 
 def _retyped(column: EnumColumn, name: str, scene: Scene) -> Iterator[str]:
@@ -89,14 +92,10 @@ def _retyped(column: EnumColumn, name: str, scene: Scene) -> Iterator[str]:
         yield f"{table} ALTER COLUMN {field} SET DEFAULT {column.default}"
 
 
-def _create(scene: Scene, schema: str, name: str, labels: Sequence[str]) -> str:
-    return f"CREATE TYPE {_name(scene, schema, name)} AS ENUM ({', '.join(map(_literal, labels))})"
+def _create(scene: Scene, schema: str | None, name: str, labels_: Sequence[str]) -> str:
+    return f"CREATE TYPE {_name(scene, schema, name)} AS ENUM ({', '.join(map(_literal, labels_))})"
 
 
-def _name(scene: Scene, schema: str, name: str) -> str:
+def _name(scene: Scene, schema: str | None, name: str) -> str:
     # the default schema stays unnamed, as in every other statement Alembic writes
     return scene.quote(schema if schema != scene.dialect.default_schema_name else None, name)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

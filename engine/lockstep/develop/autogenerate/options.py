@@ -1,17 +1,15 @@
 """Options: the project's choices in, what its env.py hands to Alembic's `context.configure` out."""
 
-from importlib.util import find_spec
 from typing import Any
 
 import sqlalchemy as sa
 from alembic.runtime.plugins import Plugin
 
-from lockstep.develop.autogenerate import defaults, rewrite, scope, texts
+from lockstep.develop.autogenerate import column_proposals, rewrite, scope, verbatim
 
 LEDGER_SCHEMA = "migrator"
 
-for comparison in (defaults, texts):
-    Plugin.setup_plugin_from_module(comparison, comparison.NAME)
+Plugin.setup_plugin_from_module(column_proposals, column_proposals.NAME)
 
 
 def options(
@@ -25,23 +23,19 @@ def options(
 
     `schemas` are those beside the default one; no other schema is looked at, the ledger's never.
     """
-    if find_spec("alembic_postgresql_enum"):
-        # registers itself with Alembic; a development dependency, so not in the image
-        import alembic_postgresql_enum  # noqa: F401, PLC0415
+    if connection is not None:
+        verbatim.reflect(connection.dialect)
     chosen: dict[str, Any] = {
         "compare_type": True,
         "compare_server_default": True,
-        "include_schemas": bool(schemas),
+        "include_schemas": True,
         "include_name": scope.name_filter(connection, schemas, ledger_schema),
-        "autogenerate_plugins": [
-            "alembic.autogenerate.*",
-            "alembic.ext.checkconstraint_byname",
-            defaults.NAME,
-            texts.NAME,
-        ],
+        "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+        "lockstep_schemas": schemas,
     }
     if safe:
         chosen["process_revision_directives"] = rewrite.safe
+        chosen["autogenerate_plugins"] += [column_proposals.NAME]
     return chosen
 
 

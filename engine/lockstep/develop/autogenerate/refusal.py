@@ -2,6 +2,8 @@
 
 from alembic.util import CommandError
 
+HAND = "Write it by hand (`migrator revision --empty`): "
+
 
 class Refusal(CommandError):
     """A change of the models that is not written as it stands."""

@@ -3,51 +3,67 @@
 Each script is one transaction of the migrator, in the order of `step.Phase`.
 """
 
+from __future__ import annotations
+
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-from alembic.config import Config
 from alembic.operations import ops
-from alembic.runtime.migration import MigrationContext
 from alembic.util import rev_id
 
-from lockstep.develop.autogenerate import enums, renames, tables
+from lockstep.develop.autogenerate import by_definition, comparison, enums, proposals, renames, tables
 from lockstep.develop.autogenerate.refusal import Refusal
 from lockstep.develop.autogenerate.scene import Scene, key, shown
-from lockstep.develop.autogenerate.step import NoteOp, Phase, Step, WrittenOp, chain
+from lockstep.develop.autogenerate.step import DifferenceOp, NoteOp, Phase, Step, WrittenOp, chain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+
+    from lockstep.develop.autogenerate.differences import Difference
 
 REVIEW = "autogenerate_review"
+COMPARED = "lockstep.compared"  # config.attributes: what was compared, and how it differs
 
 log = logging.getLogger("alembic.autogenerate.review")  # which `alembic init` shows
 
-NOT_COMPARED = (
-    "not compared, write by hand: sequences, exclusion constraints, computed expressions, views, functions, "
-    "triggers, policies, grants"
-)
+
+def hook(context: MigrationContext, revision: object, directives: list[ops.MigrationScript]) -> None:
+    """Do what `safe` does, for a project whose env.py does not ask for it; once, where it does."""
+    if context.opts.get("process_revision_directives") is not safe:
+        safe(context, revision, directives)
 
 
 def safe(context: MigrationContext, _revision: object, directives: list[ops.MigrationScript]) -> None:
     """Alembic's `process_revision_directives`: the safe revisions in place of the one that was found."""
     call = context.opts.get("revision_context")
-    if call is None or not call.command_args.get("autogenerate") or _is_check(context):
+    if call is None or not call.command_args.get("autogenerate"):
         return
     if not directives:  # a hook before this one has left an empty revision out
         return
     script = directives[-1]
     if len(script.upgrade_ops_list) > 1 or context.connection is None:
         return
-    found = script.upgrade_ops.ops
-    scene = _scene(context, found)
-    steps = chain(_steps(context, found, scene))
+    compared = comparison.made(context)
+    if context.config is not None:
+        context.config.attributes[COMPARED] = compared
+    scene = _scene(context, script.upgrade_ops.ops, compared)
+    sifted = proposals.sift(script.upgrade_ops.ops, list(compared.differences), compared.exact, scene)
+    if _is_check(context):  # it has to see what differs, not what would be written
+        differs = [DifferenceOp(str(one.key)) for one in (*sifted.unclaimed, *compared.renamed)]
+        script.upgrade_ops.ops = [*sifted.ops, *sifted.late_keys, *differs]
+        return
+    steps = chain(_steps(sifted, compared, scene))
     if not steps:
         # an empty revision says nothing; Alembic's own cookbook leaves it out this way
         directives[:] = []
         return
     review = [line for step in steps for line in step.review]
-    review += [*renames.hints(found, scene), NOT_COMPARED]
+    review += renames.hints(sifted.ops, scene)
     for line in dict.fromkeys(review):
         log.info(line)
     if context.config is not None:
@@ -61,21 +77,20 @@ def review(config: Config) -> tuple[str, ...]:
 
 
 def _is_check(context: MigrationContext) -> bool:
-    # `alembic check` runs the same hook, and has to see what was found, not what would be written
     return getattr(context.opts.get("fn"), "__qualname__", "").startswith("check.")
 
 
-def _scene(context: MigrationContext, found: list[ops.MigrateOperation]) -> Scene:
+def _scene(context: MigrationContext, found: list[ops.MigrateOperation], compared: comparison.Comparison) -> Scene:
     dialect = context.connection.dialect
     created = frozenset(key(dialect, op) for op in found if isinstance(op, ops.CreateTableOp))
     scene = Scene(context.connection, created)
-    types = (op for op in found if getattr(op, "operation_name", None) == "create_enum")
-    return replace(scene, prelude=tuple(enums.create_type(op, scene) for op in types))
+    types = (one for one in compared.differences if one.key.kind == "enum" and one.now is None)
+    return replace(scene, prelude=tuple(enums.create_type(one.key, one.wanted, scene) for one in types))
 
 
-def _steps(context: MigrationContext, found: list[ops.MigrateOperation], scene: Scene) -> list[Step]:
-    steps, refusals = [], list(_primary_keys(context, scene))
-    for change in _changes(found, scene):
+def _steps(sifted: proposals.Sifted, compared: comparison.Comparison, scene: Scene) -> list[Step]:
+    steps, refusals = [], []
+    for change in _changes(sifted, compared, scene):
         try:
             steps.extend(change)
         except Refusal as refusal:
@@ -85,11 +100,10 @@ def _steps(context: MigrationContext, found: list[ops.MigrateOperation], scene: 
     return steps
 
 
-def _changes(found: list[ops.MigrateOperation], scene: Scene) -> Iterator[Iterable[Step]]:
-    inspector = sa.inspect(scene.connection)
-    schemas = {schema for schema, _ in scene.created if schema} - set(inspector.get_schema_names())
-    for schema in sorted(schemas):
-        yield [tables.schema_made(schema, scene)]
+def _changes(  # noqa: C901 - one branch a kind
+    sifted: proposals.Sifted, compared: comparison.Comparison, scene: Scene
+) -> Iterator[Iterable[Step]]:
+    found = sifted.ops
     going = {key(scene.dialect, op): op for op in found if isinstance(op, ops.DropTableOp)}
     belongings = {key(scene.dialect, op): op for op in found if isinstance(op, ops.ModifyTableOps)}
     for op in found:
@@ -100,12 +114,23 @@ def _changes(found: list[ops.MigrateOperation], scene: Scene) -> Iterator[Iterab
                 yield [tables.made(op)]
             elif key(scene.dialect, op) not in going:
                 yield from tables.changed(op, scene)
-        elif enums.is_enum_change(op):
-            yield enums.steps(op, scene)
         elif not isinstance(op, ops.DropTableOp):
             yield [_foreign(op)]
-    for table in sorted(going, key=lambda each: shown(*each)):
+    for op in sifted.late_keys:
+        yield [tables.late_key(op)]
+    for table in sorted(going, key=lambda each: (-compared.now.generation(*each), shown(*each))):
         yield tables.dropped(going[table], belongings.get(table))
+    for one in sorted(sifted.unclaimed, key=lambda each: _generation(each, compared)):
+        yield by_definition.steps(one, compared.now, compared.wanted, scene)
+    for one in compared.renamed:
+        yield [by_definition.renamed(one)]
+
+
+def _generation(one: Difference, compared: comparison.Comparison) -> int:
+    """Put parents before children where they are made, and after them where they are dropped."""
+    if one.wanted is None:
+        return -compared.now.generation(one.key.schema, one.key.table)
+    return compared.wanted.generation(one.key.schema, one.key.table)
 
 
 def _foreign(op: ops.MigrateOperation) -> Step:
@@ -115,31 +140,6 @@ def _foreign(op: ops.MigrateOperation) -> Step:
     except NotImplementedError:
         back = NoteOp("Nobody knows the way back: write it, if there is one.")
     return Step(Phase.ALTER, type(op).__name__, (op,), (back,))
-
-
-def _primary_keys(context: MigrationContext, scene: Scene) -> Iterator[Refusal]:
-    """Alembic does not compare primary keys: a change of one would be lost without a word."""
-    metadata = context.opts["target_metadata"]
-    default = scene.dialect.default_schema_name
-    inspector = sa.inspect(scene.connection)
-    schemas = {table.schema for table in metadata.tables.values()} & {None, *inspector.get_schema_names()}
-    current = {}
-    for schema in schemas:
-        current |= inspector.get_multi_pk_constraint(schema=schema)
-    for table in metadata.sorted_tables:
-        known = current.get((table.schema, table.name))
-        if known is None:
-            continue
-        now = known["constrained_columns"]
-        wanted = [column.name for column in table.primary_key.columns]
-        if now != wanted:
-            name = shown(table.schema if table.schema != default else None, table.name)
-            yield Refusal(
-                f"{name}: the primary key changes from ({', '.join(now)}) to ({', '.join(wanted)}), which "
-                "Alembic does not write.",
-                "Write it by hand: a unique index CONCURRENTLY on the new columns, each of them NOT NULL, then in "
-                "one revision DROP CONSTRAINT and ADD PRIMARY KEY USING INDEX.",
-            )
 
 
 def _scripts(context: MigrationContext, first: ops.MigrationScript, steps: list[Step]) -> list[ops.MigrationScript]:

@@ -101,6 +101,20 @@ class Scene:
         """Return the index's name as PostgreSQL gets it."""
         return plain(self.dialect, self.quoting.format_index(op.to_index()))
 
+    def raw_constraint_name(self, op: ops.AddConstraintOp | ops.DropConstraintOp) -> str | None:
+        """Return the constraint's name as the catalog has it; None for one that the models give none."""
+        constraint = op.to_constraint()
+        if constraint.name is None:
+            return None
+        name = self.quoting.format_constraint(constraint, _alembic_quote=False)
+        return None if name is None else str(name)
+
+    def raw_index_name(self, op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
+        """Return the index's name as the catalog has it: SQLAlchemy cuts one that a convention made too long."""
+        index = op.to_index()
+        name = self.quoting.format_constraint(index, _alembic_quote=False) if index.name is not None else op.index_name
+        return str(name)
+
     def is_partitioned(self, schema: str | None, table: str) -> bool:
         """Whether the table is the parent of partitions."""
         kind = sa.text("select relkind = 'p' from pg_class where oid = to_regclass(:table)")

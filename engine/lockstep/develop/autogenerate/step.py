@@ -13,6 +13,7 @@ from alembic.autogenerate.render import render_op
 from alembic.operations import ops
 
 from lockstep.backfill.declare import BackfillOp
+from lockstep.develop.autogenerate import rendering
 from lockstep.postgres.statements import unbound
 
 Op = ops.MigrateOperation
@@ -24,9 +25,11 @@ class Phase(IntEnum):
     What a live release may object to comes last: the migrator defers such a revision and all after it.
     """
 
+    SCHEMA = 5
     LABEL = 10  # a new enum label cannot be used in the transaction that adds it
     TYPE = 15
     CREATE = 20
+    CREATE_KEY = 25  # of tables that refer to each other
     DROP_FOREIGN_KEY = 30  # before the unique constraint it rests on
     ALTER = 40
     INDEX = 50
@@ -88,6 +91,17 @@ class WrittenOp(ops.OpContainer):
     """
 
 
+class DifferenceOp(Op):
+    """Something that differs and that Alembic has no word for, as `alembic check` lists operations."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """Itself, as `alembic check` lists operations."""
+        return ("differs", self.what)
+
+
 class NoteOp(Op):
     """A comment in the text of a revision."""
 
@@ -101,13 +115,8 @@ class NoteOp(Op):
 
 @renderers.dispatch_for(WrittenOp)
 def _render_written(context: AutogenContext, op: WrittenOp) -> list[str]:
-    quoting = context.dialect.identifier_preparer
-    doubles = quoting._double_percents  # noqa: SLF001 -- nothing public turns it off
-    quoting._double_percents = False  # noqa: SLF001
-    try:
+    with rendering.as_meant(context):
         return [line for each in op.ops for line in render_op(context, each)]
-    finally:
-        quoting._double_percents = doubles  # noqa: SLF001
 
 
 @renderers.dispatch_for(AutocommitOp)
@@ -136,3 +145,8 @@ def autocommit(*operations: Op) -> AutocommitOp:
 def execute(sql: str) -> ops.ExecuteSQLOp:
     """Run a statement as it stands: a colon in a name is no bind parameter."""
     return ops.ExecuteSQLOp(unbound(sql))
+
+
+def run_all(statements: Sequence[str]) -> tuple[Op, ...]:
+    """Run statements as they stand, in order."""
+    return tuple(map(execute, statements))

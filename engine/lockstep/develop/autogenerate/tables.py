@@ -7,24 +7,17 @@ from sqlalchemy.schema import ForeignKeyConstraint
 
 from lockstep.develop.autogenerate import columns, constraints, indexes
 from lockstep.develop.autogenerate.scene import Scene, shown
-from lockstep.develop.autogenerate.step import NoteOp, Phase, Step, execute
-
-
-def schema_made(schema: str, scene: Scene) -> Step:
-    """CREATE SCHEMA, which Alembic leaves out."""
-    name = scene.quote(schema)
-    return Step(
-        Phase.CREATE,
-        f"create schema {schema}",
-        (execute(f"CREATE SCHEMA {name}"),),
-        (execute(f"DROP SCHEMA {name}"),),
-        group="created",
-    )
+from lockstep.develop.autogenerate.step import NoteOp, Phase, Step
 
 
 def made(op: ops.MigrateOperation) -> Step:
     """Make a new table, or what belongs on one: nobody uses it yet, so it stays as it is."""
     return Step(Phase.CREATE, f"create {op.table_name}", (op,), (op.reverse(),), group="created")
+
+
+def late_key(op: ops.CreateForeignKeyOp) -> Step:
+    """Add a foreign key of a new table once the tables that it refers to are there."""
+    return Step(Phase.CREATE_KEY, f"add {op.constraint_name}", (op,), (op.reverse(),), group="created")
 
 
 def dropped(op: ops.DropTableOp, belongings: ops.ModifyTableOps | None) -> Iterator[Step]:

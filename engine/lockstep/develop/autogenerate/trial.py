@@ -13,6 +13,8 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from sqlalchemy.schema import Column
 
+from lockstep.postgres.statements import unbound
+
 COPY = "lockstep_trial"
 
 _FILE_NODES = sa.text(
@@ -21,12 +23,6 @@ _FILE_NODES = sa.text(
     from pg_class c
     where c.oid = to_regclass('pg_temp.lockstep_trial')
        or c.oid in (select indexrelid from pg_index where indrelid = to_regclass('pg_temp.lockstep_trial'))
-    """
-)
-_DEFAULT = sa.text(
-    """
-    select pg_get_expr(adbin, adrelid)
-    from pg_attrdef where adrelid = to_regclass('pg_temp.lockstep_trial')
     """
 )
 
@@ -55,13 +51,13 @@ def added(connection: sa.Connection, like: str, column: Column, prelude: tuple[s
     """Whether adding the column to the table rewrites it."""
     copy = column._copy()  # noqa: SLF001 -- a column belongs to one table
     # whether the column is filled is not the question here, and NOT NULL fails on no row
-    return _rewrites(connection, like, prelude, lambda op: op.add_column(COPY, copy))
+    return rewrites(connection, like, prelude, lambda op: op.add_column(COPY, copy))
 
 
 def altered(connection: sa.Connection, like: str, op: ops.AlterColumnOp, prelude: tuple[str, ...]) -> bool:
     """Whether changing the column's type rewrites the table or rebuilds one of its indexes."""
     using = {key: op.kw[key] for key in ("postgresql_using",) if key in op.kw}
-    return _rewrites(
+    return rewrites(
         connection,
         like,
         prelude,
@@ -69,25 +65,19 @@ def altered(connection: sa.Connection, like: str, op: ops.AlterColumnOp, prelude
     )
 
 
-def default_of(connection: sa.Connection, like: str, column: str, expression: str) -> str | None:
-    """Return a column default as PostgreSQL writes it; None if it refuses it, as it does an enum label yet to be."""
-    try:
-        with throw_away(connection, f"(like {like})"):
-            connection.exec_driver_sql(
-                f"alter table {COPY} alter column {column} set default {expression}".replace("%", "%%")
-            )
-            return connection.scalar(_DEFAULT)
-    except sa.exc.DBAPIError:
-        return None
-
-
 def _file_nodes(connection: sa.Connection) -> dict[str, int]:
     return dict(connection.execute(_FILE_NODES).all())
 
 
-def _rewrites(
+def verbatim(statement: str) -> sa.TextClause:
+    """Return a statement in which a colon is a colon."""
+    return sa.text(unbound(statement))
+
+
+def rewrites(
     connection: sa.Connection, like: str, prelude: tuple[str, ...], change: Callable[[Operations], object]
 ) -> bool:
+    """Whether a change of the copy gives it, or one of its indexes, another file."""
     with throw_away(connection, f"(like {like} including all)"):
         for statement in prelude:
             connection.exec_driver_sql(statement.replace("%", "%%"))

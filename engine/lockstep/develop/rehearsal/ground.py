@@ -13,7 +13,7 @@ import psycopg2
 from alembic.runtime.migration import MigrationStep
 from sqlalchemy import make_url
 
-from lockstep.develop.sandbox import throwaway
+from lockstep.develop.sandbox import throwaway, throwaway_seed
 from lockstep.errors import Refused, Unreachable
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
@@ -107,8 +107,9 @@ def made(settings: Settings, server: str | None) -> Iterator[Ground]:
     """Make an empty database on a server, or on one started for it."""
     with throwaway.database(server) as url:
         ground = _ground(url, settings)
+        throwaway_seed.sow(url, ground.project.config)
         with contextlib.closing(ground.connect()) as raw, raw.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA migrator")  # where the engine's own env.py has the version table
+            cursor.execute("CREATE SCHEMA IF NOT EXISTS migrator")  # the version table may stand there
             raw.commit()
         yield ground
 

@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from lockstep import errors
-from lockstep.develop.sandbox import binaries, embedded
+from lockstep.develop.sandbox import binaries, embedded, throwaway_seed
 from lockstep.postgres import drop_database
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ VARIABLE = "MIGRATOR_SHADOW_URL"
 PREFIX = "shadow_"
 DEFAULT_PORT = 5432
 _ANOTHER = "postgres"  # a database that is copied may have nobody in it
+_MISSING = re.compile(
+    r'(?:schema|relation|role|type|extension|publication|foreign-data wrapper|function) "?[^"]+"? '
+    r"(?:does not exist|is not available)"
+)
 _ROLES = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'"
 
 
@@ -47,12 +51,34 @@ def database(settings_url: str | None = None, *, replays: Project | None = None)
     given = settings_url or os.environ.get(VARIABLE)
     if given:
         server = _parse(given)
-        with _roles_gone(server, replays) if replays else contextlib.nullcontext(), _made_on(server) as url:
-            yield url
+        roles = _roles_gone(server, replays) if replays else contextlib.nullcontext()
+        with roles, _made_on(server) as url, _lacks():
+            yield _sown(url, replays)
         return
     _require_binaries()
-    with embedded.throwaway() as server, _made_on(_parse(server.url())) as url:
-        yield url
+    with embedded.throwaway() as server, _made_on(_parse(server.url())) as url, _lacks():
+        yield _sown(url, replays)
+
+
+@contextlib.contextmanager
+def _lacks() -> Iterator[None]:
+    """Say of a revision that names what is not there that it is the throw-away database that lacks it."""
+    try:
+        yield
+    except errors.MigratorError as failed:
+        if not isinstance(failed, errors.Usage) and _MISSING.search(failed.message):
+            failed.cure = (
+                "the throw-away database lacks it: if the platform makes it, give it with `throwaway_seed` in "
+                "[lockstep] (an SQL file, or `supabase`); else correct the revision file"
+            )
+        raise
+
+
+def _sown(url: str, replays: Project | None) -> str:
+    """Give the database what the platform gives, before the project's revisions run there."""
+    if replays:
+        throwaway_seed.sow(url, replays.config)
+    return url
 
 
 def _parse(given: str) -> URL:
@@ -109,6 +135,7 @@ def _roles_gone(server: URL, project: Project) -> Iterator[None]:
     finally:
         if came := [name for (name,) in _execute(server, _ROLES) if (name,) not in before]:
             texts = [Path(item.path).read_bytes() for item in project.script.walk_revisions()]
+            texts.append(throwaway_seed.text(project.config).encode())
             words = {name: re.compile(rf"(?<!\w){re.escape(name)}(?!\w)".encode()) for name in came}
             made = [name for name, word in words.items() if any(map(word.search, texts))]
             # Where another database's objects are of it, somebody else uses it too: it stays.

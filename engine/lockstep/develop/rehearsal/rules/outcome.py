@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lockstep.develop.rehearsal.scene import Match, Rule, Scene
+from lockstep.project.broken_python import is_broken
 from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ def _required(scene: Scene) -> Iterator[Match]:
 
 def _fails(scene: Scene) -> Iterator[Match]:
     up = scene.rehearsed.up
-    if not up.error or scene.rehearsed.stopped or any(_required(scene)) or not up.sqlstate:
+    if not up.error or scene.rehearsed.stopped or any(_required(scene)):
+        return
+    if not up.sqlstate:
+        if is_broken(up.error_kind or "", up.error):
+            yield Match(None, f"it is broken: {up.error_kind}: {up.error}", "", "correct the file")
         return
     if not up.sqlstate.startswith(VIOLATIONS):
         yield Match(scene.failed[0] if scene.failed else None, f"it fails: {up.error}")
@@ -45,7 +50,7 @@ def _not_rehearsed(scene: Scene) -> Iterator[Match]:
             "",
             "give rows that do, with --seed FILE.sql; and look in production whether all rows do",
         )
-    elif not up.sqlstate:
+    elif not up.sqlstate and not is_broken(up.error_kind or "", up.error):
         yield Match(
             None,
             f"it raised {up.error_kind}: {up.error}",
@@ -116,7 +121,7 @@ RULES = (
     ),
     Rule(
         "fails", "error", "It fails",
-        "The server refused a statement.",
+        "The server refused a statement, or the revision's own Python is broken.",
         bad='op.execute("ALTER TABLE nowhere ADD COLUMN a text")',
         good=(_ADD,),
         check=_fails,
