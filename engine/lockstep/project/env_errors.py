@@ -19,9 +19,7 @@ NOT_ALLOWED, LOCK_NOT_AVAILABLE = "42501", "55P03"
 
 
 @contextlib.contextmanager
-def translated(
-    env_py: Path, failed: Sequence[BaseException] = (), places: Sequence[Path] = ()
-) -> Iterator[None]:
+def translated(env_py: Path, failed: Sequence[BaseException] = (), places: Sequence[Path] = ()) -> Iterator[None]:
     """Turn what is raised in the block into an expected error.
 
     What the work itself raised, `failed`, counts, whatever env.py made of it; `places` are those of the revisions.
@@ -37,7 +35,9 @@ def translated(
         raise in_words(error, env_py, places) from error
 
 
-def in_words(error: BaseException, env_py: Path, places: Sequence[Path] = ()) -> MigratorError:
+def in_words(  # noqa: PLR0911 - one a kind of error
+    error: BaseException, env_py: Path, places: Sequence[Path] = ()
+) -> MigratorError:
     """Return the error in the words, and with the exit code, that the operator needs."""
     text, state = one_line(error), sqlstate(error)
     if isinstance(error, CommandError):

@@ -169,7 +169,11 @@ def inside(
     run.redirect, run.reads = redirect, reads
     run.install(environment.configure)
     try:
-        with env_errors.translated(_env_py(project), run.failed, _places(project)), _around(project, redirect), environment:
+        with (
+            env_errors.translated(_env_py(project), run.failed, _places(project)),
+            _around(project, redirect),
+            environment,
+        ):
             project.script.run_env()
             if run.failed:  # env.py took it for its own affair
                 raise run.failed[0]

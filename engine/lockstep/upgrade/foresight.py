@@ -14,7 +14,7 @@ from lockstep import contract
 from lockstep.contract import ERROR, Need
 from lockstep.contract.catalog import Catalog, Constraint
 from lockstep.postgres.outside_transaction import Takes
-from lockstep.postgres.statements import masked, quoted
+from lockstep.postgres.statements import quoted, without_literals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,7 +119,7 @@ def look(cursor: Any, statement: Statement, kind: Kind) -> Foreseen:
 def _unforeseen(statement: Statement, kind: Kind) -> Need:
     return Need(
         "unforeseen", ERROR, None, "the schema", None, "no change to it that nobody could look at first",
-        f"what `{masked(statement.sql, 60)}` does: {kind.why}",
+        f"what `{without_literals(statement.sql, 60)}` does: {kind.why}",
         f"write it so that it runs in a transaction; {_FLAG}",
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ class StatementCursor:
     def count(self, statement: Statement) -> None:
         """Take one statement more."""
         self.digests.append(statement.digest)
-        self._texts.append(statements.masked(statement.sql))
+        self._texts.append(statements.without_literals(statement.sql))
 
     def was_done(self, statement: Statement) -> bool:
         """Count a statement; tell whether an earlier try committed it."""

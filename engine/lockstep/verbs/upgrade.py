@@ -59,8 +59,6 @@ def _check_drift(settings: Settings, outcome: Outcome, report: Report) -> None:
     if project.models is None or set(outcome.heads_after) != set(project.script.get_heads()):
         report.line("drift      not looked for: the database is not at the head of these files")
         return
-    from lockstep.develop import drift  # noqa: PLC0415 - what compares models takes long to load
-
     with holding.connected(settings, report) as means:
         found, strangers = drift.find(means.control.where, settings, project)
     report.data["drift"] = found

@@ -62,7 +62,9 @@ def main(
 
 def _ask_until(given: settings.Settings, build: Release, wait_s: float) -> Verdict:
     """Ask, and while waiting may help ask again, until the time is up."""
-    through = connections.of(drivers.engine(given.database_url, statement_timeout_s=given.statement_timeout_s, commit=given.commit))
+    through = connections.of(
+        drivers.engine(given.database_url, statement_timeout_s=given.statement_timeout_s, commit=given.commit)
+    )
     deadline = time.monotonic() + wait_s
     said = None
     while True:

@@ -45,7 +45,9 @@ class Predeploy:
     ) -> None:
         """Nothing is asked yet; `last` are the last revisions of this commit, where they are known."""
         self._given, self._build, self._deadline = given, build, deadline
-        self._through = connections.of(drivers.engine(own.database_url, statement_timeout_s=own.statement_timeout_s, commit=own.commit))
+        self._through = connections.of(
+            drivers.engine(own.database_url, statement_timeout_s=own.statement_timeout_s, commit=own.commit)
+        )
         self._revisions = last
         self._secrets = (given.api_key, str(own.database_url.password or ""))
         self._followed: Followed | None = None

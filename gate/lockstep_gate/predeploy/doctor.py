@@ -39,7 +39,9 @@ def main(
     _say("database", own.database_url.render_as_string(hide_password=True).partition("?")[0])
     for line in _api(given):
         _say("api", line)
-    through = connections.of(drivers.engine(own.database_url, statement_timeout_s=own.statement_timeout_s, commit=own.commit))
+    through = connections.of(
+        drivers.engine(own.database_url, statement_timeout_s=own.statement_timeout_s, commit=own.commit)
+    )
     answer = verdict.ask_through(through, build)
     _say("revisions", _revisions(through, last))
     _say("gate", str(answer))
