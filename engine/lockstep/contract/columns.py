@@ -24,7 +24,12 @@ def known_column(
     """Find what a column that the release knows no longer gives it."""
     yield from _type(place, column, there, before)
     yield from _type_name(place, column, catalog)
-    if column.writes and not there.writable:
+    if column.writes and there.identity == "always" and column.may_omit_on_insert and there.updatable:
+        yield need("identity-always", place, "to send its own numbers, if it does", "GENERATED ALWAYS")
+    elif column.writes and not there.writable and relation.kind == "view" and (before is None or not before.writable):
+        if before is None:
+            yield need("read-only", place, "to write it, if it does", "a column of a view that cannot be written")
+    elif column.writes and not there.writable:
         how = "GENERATED ALWAYS" if there.generated or there.identity else "a column of a view that cannot be written"
         yield need("not-assignable", place, "to write it", how)
     if there.not_null and column.may_write_null:

@@ -35,6 +35,7 @@ RULES = {
     "required-column": Rule(ERROR, "add it nullable or with a default; tighten it once every live release sends it"),
     "default-gone": Rule(ERROR, "keep the default until every live release sends the column"),
     "not-assignable": Rule(ERROR, "make it generated once no live release writes it"),
+    "identity-always": Rule(WARNING, "leave it BY DEFAULT until no live release sends numbers of its own"),
     "type-name-gone": Rule(ERROR, "keep the type (and its name) until no live release names it in a cast"),
     "label-gone": Rule(ERROR, "keep the label until no live release writes it"),
     "label-unknown": Rule(WARNING, "write it once every live release knows it: reading it raises LookupError"),

@@ -94,6 +94,8 @@ _WIDENINGS: dict[tuple[str, str], Callable[[Arguments, Arguments], bool]] = {
     ("time with time zone", "time with time zone"): _finer,
     ("interval", "interval"): _finer,
     ("json", "jsonb"): _always,
+    ("text", "citext"): _always,
+    ("character varying", "citext"): _always,
 }
 
 

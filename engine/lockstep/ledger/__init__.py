@@ -62,6 +62,17 @@ UPGRADES: tuple[str, ...] = (
     backfill_tables.UPGRADE,
     # What an app that never reported may need, as a run found the schema: kept while no run after it was done.
     "ALTER TABLE migrator.run ADD COLUMN found jsonb",
+    # Who an instance is: the role it signs in with (told by the server itself), its driver, its tenants' schemas.
+    """
+    ALTER TABLE migrator.instance ADD COLUMN role text, ADD COLUMN driver text, ADD COLUMN schemas text[];
+    ALTER TABLE migrator.instance ALTER COLUMN role SET DEFAULT session_user;
+    CREATE TABLE migrator.unknown (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run bigint NOT NULL REFERENCES migrator.run (id),
+        revision text NOT NULL, release text NOT NULL, rule text NOT NULL, place text NOT NULL,
+        needs text NOT NULL, offers text NOT NULL, cure text NOT NULL,
+        said timestamptz NOT NULL DEFAULT clock_timestamp());
+    CREATE INDEX unknown_revision ON migrator.unknown (revision, id);
+    """,
 )
 
 
@@ -219,6 +230,12 @@ def forget_started(control: Control, step: int) -> None:
     control.rows(
         "DELETE FROM migrator.step WHERE id = %s AND state = 'started' AND digests = '{}' AND NOT uncertain", (step,)
     )
+
+
+def is_started(connection: Connection, revision: str) -> bool:
+    """Tell whether a part of the revision was done outside of this transaction."""
+    asked = "SELECT 1 FROM migrator.step WHERE revision = %(revision)s AND state = 'started' LIMIT 1"
+    return bool(prepared.rows(connection, asked, {"revision": revision}))
 
 
 def mark_cursor(connection: Connection, step: int, digests: list[str]) -> None:

@@ -114,6 +114,14 @@ def anybody_reported(connection: Connection) -> bool:
     return bool(connection.exec_driver_sql("SELECT EXISTS (SELECT 1 FROM migrator.instance)").scalar())
 
 
+def roles(connection: Connection) -> tuple[str, ...]:
+    """Return the roles that instances sign in with, as they report; an instance of before that is silent on it."""
+    rows = prepared.rows(
+        connection, "SELECT DISTINCT role FROM migrator.instance WHERE ended IS NULL AND role IS NOT NULL ORDER BY 1"
+    )
+    return tuple(role for (role,) in rows)
+
+
 def hold_reports(connection: Connection) -> None:
     """Keep instances from reporting until the transaction ends.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lockstep.errors import Refused
+from lockstep.postgres import prepared
 from lockstep.postgres.statements import quoted
 from lockstep.upgrade import app_schema
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from lockstep.ledger.run_context import Means
     from lockstep.postgres.control import Control
 
@@ -174,6 +177,20 @@ def keep(means: Means) -> int:
     if statements:
         means.tell(f"granted    {role}: {len(statements)} rights it lacked")
     return len(statements) + (app_schema.give(control, role) if means.settings.app_schema else 0)
+
+
+def put_back(means: Means, connection: Connection) -> int:
+    """Grant, in a step's own transaction, what the step took from the app's role and this run would grant again."""
+    role = role_of(means)
+    if not role:
+        return 0
+    given = 0
+    for (schema,) in prepared.rows(connection, _SCHEMAS, {"schema": _app_schema(means.control)}):
+        for check in (_SCHEMA_LACKING, _LACKING):
+            for (statement,) in prepared.rows(connection, check, {"role": role, "schema": schema}):
+                prepared.rows(connection, statement.replace("%", "%%"))
+                given += 1
+    return given
 
 
 def excess(control: Control, role: str) -> list[tuple[str, str]]:

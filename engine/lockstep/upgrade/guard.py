@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockstep import contract, ledger
-from lockstep.contract import ERROR, Contract, catalog
+from lockstep.contract import ERROR, Contract, catalog, footprint
 from lockstep.errors import Refused
 from lockstep.ledger import releases
 from lockstep.postgres import prepared
-from lockstep.upgrade import foresight
+from lockstep.upgrade import foresight, unknowns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from lockstep.contract import Need
     from lockstep.contract.catalog import Catalog, Known
+    from lockstep.contract.footprint.judge import Found
     from lockstep.ledger.releases import Release
     from lockstep.ledger.run_context import Means
     from lockstep.project.plan import Step
@@ -30,8 +33,12 @@ if TYPE_CHECKING:
 
 _TAKEN_RIGHTS = {"right-missing", "read-only"}  # errors where they are new, warnings where they were found so
 
-# Warnings by which the first, optional half of every drop would be deferred: --strict leaves them be.
-_MILD = {"null-appears", "label-unknown", "type-functions"}
+
+# Rights that a step took from the app's role; those that the run's own grants give back are none.
+_RIGHTS = {
+    "right-lost", "sequence", "sequence-closed", "sequence-not-open", "schema-closed", "behind-closed",
+    "statement-refused", "default-fails", "default-broken",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,14 @@ class Deferred(Refused):
 class Guard:
     """The contracts of one run."""
 
-    def __init__(self, means: Means, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool) -> None:
-        """`unknown`: an app that never reported is live; `strict`: warnings defer too; `ignored`: nothing defers."""
+    def __init__(self, means: Means, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool,
+        put_back: Callable[[Connection], int] | None = None,
+    ) -> None:  # fmt: skip
+        """`unknown`: an app that never reported is live; `strict`: warnings defer too; `ignored`: nothing defers.
+
+        `put_back` grants in a step's transaction what the run would grant at its end, and returns how much it was.
+        """
+        self._put_back = put_back
         self._means, self._app_role = means, app_role
         self._unknown, self._strict, self._ignored = unknown, strict, ignored
         self._known: Known | None = None
@@ -79,10 +92,15 @@ class Guard:
         self._untouched = contract.Untouched()
         self._stranger: Contract | None = None
         self._stranger_lacks: frozenset[Need] = frozenset()
+        self._footprint = footprint.Watch(means.control.rows)
+        self.unknown: list[unknowns.Unknown] = []  # what may break a release, and was not deferred
 
     def look(self, connection: Connection) -> None:
         """Read the schema as it stands before the run: what an app that does not report may need."""
-        self._known = catalog.know(connection, None, app_role=self._app_role)
+        if any(release.live for release in self._releases(connection)) or self._unknown:
+            self._footprint.look(connection, {*releases.roles(connection), *filter(None, [self._app_role])})
+        with self._footprint.searched(connection):
+            self._known = catalog.know(connection, None, app_role=self._app_role)
         self._before = self._known.catalog
         if self._unknown and not releases.anybody_reported(connection):
             self._stranger = _found(self._means, contract.of_catalog(self._before))
@@ -94,17 +112,30 @@ class Guard:
         """Compare every release with the schema after the step; raise Deferred for a live one that would break."""
         # What a deferred trigger does, it would do at COMMIT: after all questions.
         prepared.rows(connection, "SET CONSTRAINTS ALL IMMEDIATE")
-        after = self._now(connection, step)
-        found = self._judged(connection, after)
-        if any(needs for _, needs in found):
+        after, behind = self._after(connection, step)
+        found = self._judged(connection, after, behind)
+        taken = any(need.rule in _RIGHTS for _, needs in found for need in needs)
+        if taken and self._put_back and self._put_back(connection):
+            after, behind = self._after(connection, step)
+            found = self._judged(connection, after, behind)
+        if any(map(self._counts, (need for _, needs in found for need in needs))):
             releases.hold_reports(connection)
-            found = self._judged(connection, after)
-        objections = tuple(Objection(release, needs) for release, needs in found if needs and release.live)
+            found = self._judged(connection, after, behind)
+        objections = tuple(
+            Objection(release, counted)
+            for release, needs in found
+            if release.live and (counted := tuple(filter(self._counts, needs)))
+        )
         if objections and not self._ignored:
             raise Deferred(step, objections)
+        self.unknown += unknowns.say(self._means, connection, step, found)
         if newly := [release.digest for release, needs in found if release.recorded and _is_broken(needs)]:
             releases.mark_broken(connection, newly, step.revision)
-        if again := [release.digest for release, needs in found if not needs and self._is_served_again(release, after)]:
+        if again := [
+            release.digest
+            for release, needs in found
+            if not any(map(self._counts, needs)) and self._is_served_again(release, after)
+        ]:
             releases.mark_served(connection, again)
 
     def foresee(self, connection: Connection, step: Step, foreseen: Foreseen) -> None:
@@ -128,10 +159,11 @@ class Guard:
     def _now(self, connection: Connection, step: Step) -> Catalog:
         """Read the catalog as it is in this transaction."""
         self._turn_to(step)
-        if self._known is None:
-            self._known = catalog.know(connection, None, app_role=self._app_role)
-        else:
-            self._known = catalog.refresh(connection, self._known)
+        with self._footprint.searched(connection):
+            if self._known is None:
+                self._known = catalog.know(connection, None, app_role=self._app_role)
+            else:
+                self._known = catalog.refresh(connection, self._known)
         return self._known.catalog
 
     def _turn_to(self, step: Step) -> None:
@@ -139,7 +171,21 @@ class Guard:
         if step is not self._asked and self._known is not None:
             self._asked, self._before = step, self._known.catalog
 
-    def _judged(self, connection: Connection, after: Catalog) -> list[tuple[Release, tuple[Need, ...]]]:
+    def _after(self, connection: Connection, step: Step) -> tuple[Catalog, tuple[Found, ...]]:
+        """Read the schema as the step leaves it, and what that is behind the tables of live releases."""
+        self._turn_to(step)
+        behind = self._behind(connection, step)
+        return self._now(connection, step), behind
+
+    def _behind(self, connection: Connection, step: Step) -> tuple[Found, ...]:
+        """Return what the step has changed behind the tables of live releases."""
+        live = [release for release in self._releases(connection) if release.live]
+        contracts = [release.contract or self._as_it_stood() for release in live]
+        return self._footprint.found(connection, contracts, whole=ledger.is_started(connection, step.revision))
+
+    def _judged(
+        self, connection: Connection, after: Catalog, behind: tuple[Found, ...]
+    ) -> list[tuple[Release, tuple[Need, ...]]]:
         """Return every release with the needs of it that the schema would not meet."""
         cache: dict[int, tuple[Need, ...]] = {}  # by identity: hashing a contract costs as much as judging it
         found = []
@@ -151,7 +197,8 @@ class Guard:
                 cache[id(needed)] = self._broken(needed, after, None if needed is as_it_stood else self._untouched)
             needs = cache[id(needed)]
             had = self._lost_before(release) if needs else frozenset()
-            found.append((release, tuple(need for need in needs if need not in had)))
+            needs = tuple(need for need in needs if need not in had)
+            found.append((release, unknowns.with_behind(needs, behind, needed) if release.live else needs))
         return found
 
     def _lost_before(self, release: Release) -> frozenset[Need]:
@@ -182,10 +229,10 @@ class Guard:
 
     def _broken(self, needed: Contract, after: Catalog, untouched: contract.Untouched | None) -> tuple[Need, ...]:
         needs = contract.broken(needed, after, since=self._before, untouched=untouched)
-        return tuple(need for need in needs if self._counts(need))
+        return tuple(need for need in needs if not self._footprint.disproves(need))
 
     def _counts(self, need: Need) -> bool:
-        return need.severity == ERROR or (self._strict and need.rule not in _MILD)
+        return need.severity == ERROR or self._strict
 
 
 def _is_broken(needs: tuple[Need, ...]) -> bool:

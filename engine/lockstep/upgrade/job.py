@@ -104,6 +104,7 @@ class Job:
                 backfills.before(step)
                 applied = applier.step(step)
                 outcome.applied.append(applied)
+                outcome.unknown = guard.unknown
                 outcome.pending.remove(step)
                 outcome.heads_after = applier.heads
                 _tell(self.means, applied)
@@ -129,6 +130,7 @@ class Job:
             unknown=unknown,
             strict=settings.strict,
             ignored=bool(settings.ignore_live_releases),
+            put_back=functools.partial(grants.put_back, self.means),
         )
         guard.look(self.context.connection)
         return guard

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lockstep.ledger import Applied
     from lockstep.project.plan import Step
     from lockstep.upgrade.guard import Deferred, Objection
+    from lockstep.upgrade.unknowns import Unknown
 
 
 class Outcome:
@@ -24,6 +25,7 @@ class Outcome:
         self.ahead: tuple[str, ...] = ()
         self.version_table: str | None = None  # Alembic's, where the run had to find it
         self.deferred: Deferred | None = None
+        self.unknown: list[Unknown] = []
 
     def as_dict(self) -> dict:
         """Return the outcome as the JSON documents show it."""
@@ -35,6 +37,7 @@ class Outcome:
             "deferred": [step.revision for step in self.pending] if self.deferred else [],
             "waits_for": [_objection(item) for item in self.deferred.objections] if self.deferred else [],
             "stays": list(self.deferred.kept) if self.deferred else [],
+            "unknown": [one.as_dict() for one in self.unknown],
             "waits_for_backfill": (self.deferred.backfill[0] or None) if self.deferred else None,
         }  # fmt: skip
 

@@ -24,6 +24,7 @@ except ImportError:  # SQLAlchemy 1.4 has none, and so has no models with one
 
 
 _DIALECT = PGDialect_psycopg2()
+_OF_EVERY_TABLE = {"xmin", "xmax", "cmin", "cmax", "ctid", "tableoid"}
 # A collation orders and compares; what the release reads and writes is the same type.
 _COLLATION = re.compile(r' COLLATE (?:"(?:[^"]|"")*"|[\w.])+')
 
@@ -34,7 +35,7 @@ def derive(*metadatas: sa.MetaData) -> Contract:
     sequences: set[tuple[str | None, str]] = set()
     for metadata in metadatas:
         for each in metadata.tables.values():
-            table = Table(each.schema, each.name, tuple(_column(one) for one in each.columns if not one.system))
+            table = Table(each.schema, each.name, tuple(_column(one) for one in each.columns if not _is_system(one)))
             _add(tables, table)
             defaults = [column.default for column in each.columns]
             sequences |= {(one.schema, one.name) for one in defaults if isinstance(one, sa.Sequence)}
@@ -67,6 +68,11 @@ def _column(column: sa.Column) -> Column:
         labels=tuple(map(str, element.enums)) if enum else None,
         underlying=_text(column, implementation.data_type) if isinstance(implementation, DOMAIN) else None,
     )
+
+
+def _is_system(column: sa.Column) -> bool:
+    """Tell whether every table has the column by itself: `xmin` as a version, say."""
+    return column.system or column.name in _OF_EVERY_TABLE
 
 
 def _may_omit(column: sa.Column) -> bool:

@@ -74,7 +74,13 @@ SELECT 'relation', c.oid, relname,
             AND (relforcerowsecurity OR {me} IS NULL OR NOT pg_has_role({me}, relowner, 'USAGE')))::int
     + 64 * ({me} IS NOT NULL AND NOT has_schema_privilege({me}, n.oid, 'USAGE'))::int
     + 128 * (relkind <> 'p'
-             OR EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = c.oid AND partdefid <> 0))::int,
+             OR EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = c.oid AND partdefid <> 0)
+             -- Hash partitions are complete where their shares add up to the whole.
+             OR (SELECT abs(coalesce(sum(1.0 / m[1]::numeric), 0) - 1) < 0.0000001 FROM pg_inherits h
+                        JOIN pg_class p ON p.oid = h.inhrelid,
+                        regexp_match(pg_get_expr(p.relpartbound, p.oid),
+                                     '^FOR VALUES WITH \\(modulus (\\d+), remainder') m
+                  WHERE h.inhparent = c.oid))::int,
     ascii(relkind::text)::oid, NULL
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid {these}
 UNION ALL

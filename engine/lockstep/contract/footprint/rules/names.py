@@ -1,0 +1,105 @@
+"""Rules about what a name means to the roles that a release signs in with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockstep.contract.footprint import paths
+from lockstep.contract.footprint.scene import BREAKS, UNKNOWN, Match, Rule, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lockstep.contract.footprint.things import Thing
+
+
+def _wanted(scene: Scene) -> Iterator[tuple[str, str]]:
+    """Give the (kind, name) of all that releases look up without a schema."""
+    for contract in scene.contracts:
+        yield from (("relation", table.name) for table in contract.tables if table.schema is None)
+        yield from (("sequence", name) for schema, name in contract.sequences if schema is None)
+
+
+def _meanings(scene: Scene) -> Iterator[tuple[int, str, Thing, Thing | None]]:
+    for role in scene.roles:
+        before, after = scene.path_of(scene.before, role), scene.path_of(scene.after, role)
+        for kind, name in dict.fromkeys(_wanted(scene)):
+            was = paths.meaning(scene.before, before, kind, name)
+            now = paths.meaning(scene.after, after, kind, name)
+            if was is not None:
+                yield role, kind, was, now
+
+
+def _another(scene: Scene, _change: None) -> Iterator[Match]:
+    for role, _, was, now in _meanings(scene):
+        if now is not None and now.schema != was.schema and now.oid != was.oid:
+            yield Match(was, f"{was.name} to mean {was.place}", f"{now.place}, to {scene.roles[role]}", was.oid)
+
+
+def _nothing(scene: Scene, _change: None) -> Iterator[Match]:
+    for role, _, was, now in _meanings(scene):
+        # What is gone from the database is told by the contract itself.
+        there = next((one for one in (*scene.after.relations.values(), *scene.after.every("sequence"))
+                      if one.oid == was.oid and one.kind == was.kind), None)  # fmt: skip
+        if now is None and there is not None and there.name == was.name:
+            yield Match(
+                was, f"{was.name} to be found", f"{there.place}, which {scene.roles[role]} does not search", was.oid
+            )
+
+
+def _moved(scene: Scene, _change: None) -> Iterator[Match]:
+    """Find what new sessions find, and those from before do not: a setting of a role is taken at sign-in."""
+    for role, kind, was, now in _meanings(scene):
+        if now is None or now.oid != was.oid or now.schema == was.schema:
+            continue
+        if paths.meaning(scene.after, scene.path_before(role), kind, was.name) is None:
+            yield Match(was, f"{was.name} to be found by connections from before", f"{now.place}", was.oid)
+
+
+def _shadowed(scene: Scene, change: object) -> Iterator[Match]:
+    after = getattr(change, "after", None)
+    if after is None or getattr(change, "before", None) is not None:
+        return
+    builtin = scene.look.value(
+        "SELECT 1 FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace "
+        f"AND proname = '{(after['name'] or '').replace(chr(39), chr(39) * 2)}' LIMIT 1"
+    )
+    others = [
+        one for one in scene.before.every("function") if one["name"] == after["name"] and one.schema != "migrator"
+    ]
+    if (others or builtin) and scene.may(after, "X") and not after["extension"]:
+        yield Match(
+            after, f"calls of {after['name']} to mean what they meant", f"another function of that name, {after.place}"
+        )
+
+
+RULES = (
+    Rule(
+        "name-means-another", BREAKS, "A name that means another table",
+        "A schema that comes first in the search path of the app's role (its own, as \"$user\" is, too) hides what was meant.",
+        "give it another name, or make it once no live release uses the old one", (), _another,
+        bad="CREATE SCHEMA app_role; GRANT USAGE ON SCHEMA app_role TO app_role; CREATE TABLE app_role.orders (id int)",
+        good="CREATE SCHEMA crm; CREATE TABLE crm.orders (id int)",
+    ),
+    Rule(
+        "name-means-nothing", BREAKS, "A name that is not found any more",
+        "The table is there, and the app's role does not search the schema that it is in.",
+        "put the schema into the search path of the app's role in the same revision", (), _nothing,
+        bad="CREATE SCHEMA crm; ALTER ROLE app_role SET search_path = crm",
+        good="CREATE SCHEMA crm; ALTER ROLE app_role SET search_path = crm, public",
+    ),
+    Rule(
+        "name-moved", UNKNOWN, "A name that only new connections find", "A role's search path is taken when it signs in.",
+        "let the app's connections be made anew, or leave a view of the old name", (), _moved,
+        bad="CREATE SCHEMA crm; GRANT USAGE ON SCHEMA crm TO app_role; ALTER TABLE notes SET SCHEMA crm; "
+        "ALTER ROLE app_role SET search_path = public, crm",
+        good="CREATE SCHEMA app_role; GRANT USAGE ON SCHEMA app_role TO app_role; ALTER TABLE notes SET SCHEMA app_role",
+    ),
+    Rule(
+        "function-overloaded", UNKNOWN, "A second function of a name",
+        "A call takes the one whose arguments fit best, and fails where two fit as well.",
+        "give it a name of its own, or try the release's calls", ("function",), _shadowed,
+        bad="CREATE FUNCTION fee(bigint) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        good="CREATE FUNCTION fee_of_order(bigint) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    ),
+)  # fmt: skip

@@ -1,0 +1,181 @@
+"""Attack: revisions against a release that lives, each with the verdict that is right for it, and what really happens."""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+import sqlalchemy as sa
+
+from tests.contract.attack import database, judged, operations
+from tests.contract.attack.revisions import CLEAN, DEFERRED, REVISIONS, SAID
+
+# These fail, if at all, by what they do to the whole server.
+SLOW = {"slow_query"}
+# What fails does so later, or for greater values: of more rows than the operations write.
+LATER = {"column-narrowed", "rows-with-keys-of-their-own"}
+
+
+@pytest.fixture(scope="module")
+def attacked(server):
+    """The name of a database in which the release lives."""
+    with server.database() as url:
+        database.make(url)
+        judged.record(url)
+        yield sa.make_url(url).database
+
+
+@pytest.fixture
+def copy(server, attacked):
+    with server.database(attacked) as url:
+        yield url
+
+
+@pytest.mark.parametrize("revision", REVISIONS, ids=lambda one: one.name)
+def test_a_revision_has_its_verdict(copy, revision):
+    try:
+        with judged.judged(copy, *revision.steps) as verdict:
+            assert verdict.word == revision.right, verdict
+    except sa.exc.DBAPIError as error:
+        if "ICU is not supported" not in str(error):
+            raise
+        pytest.skip("this server is built without ICU")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("revision", REVISIONS, ids=lambda one: one.name)
+def test_a_revision_that_is_passed_in_silence_breaks_nothing(server, copy, revision):
+    """Run all that the release does, on a connection from before the revision and on new ones."""
+    app = sa.make_url(database.as_app(copy)).set(drivername="postgresql+psycopg2")
+    old = sa.create_engine(app, pool_size=1, max_overflow=0)
+    new = sa.create_engine(app, poolclass=sa.NullPool)
+    names = set(operations.OPS) - SLOW
+    try:
+        with old.connect() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM accounts")
+        with judged.judged(copy, *revision.steps, keep=True) as verdict:
+            pass
+        failed = {
+            name: error
+            for engine in (old, new)
+            for name, error in operations.run(engine, [5000], names).items()
+            if error
+        }
+        if verdict.word == CLEAN:
+            assert not failed
+        elif revision.right == DEFERRED and revision.name not in LATER:
+            assert failed, f"deferred for nothing: {verdict}"
+    except sa.exc.DBAPIError as error:
+        if "ICU is not supported" not in str(error):
+            raise
+    finally:
+        old.dispose()
+        database.roles_again(server.url)
+
+
+def test_what_is_unknown_is_said_with_whom_and_how_to_find_out(copy):
+    with judged.judged(copy, "ALTER TABLE accounts ALTER is_active DROP DEFAULT") as verdict:
+        assert verdict.word == SAID
+        first, second, third = verdict.told
+    assert first.startswith("may break  x   release abc (1 instance since ")
+    assert (
+        second
+        == "           public.accounts.is_active: the release needs true where it leaves it out; the schema would offer NULL"
+    )
+    assert third == "           to find out: let the new release send the value, and change the default later"
+
+
+def test_what_is_unknown_is_kept_in_the_ledger_with_the_revision(copy):
+    with judged.judged(copy, "DROP FUNCTION order_fee(integer)", keep=True):
+        pass
+    with judged.control(copy) as session:
+        rows = session.rows("SELECT revision, release, rule, place FROM migrator.unknown")
+    assert rows == [("r0", judged.DIGEST, "function-gone", "public.order_fee(integer)")]
+
+
+def test_what_is_unknown_is_deferred_under_strict(copy):
+    with judged.judged(copy, "DROP FUNCTION order_fee(integer)", strict=True) as verdict:
+        assert verdict.word == DEFERRED
+
+
+def test_a_warning_never_marks_a_release_as_broken(copy):
+    with judged.control(copy) as session:
+        session.rows(
+            "UPDATE migrator.instance SET seen = now() - interval '10 days', started = now() - interval '10 days'"
+        )
+        session.rows("UPDATE migrator.release SET recorded = now() - interval '10 days'")
+    with judged.judged(copy, "ALTER TYPE account_status ADD VALUE 'archived'", strict=True, keep=True):
+        pass
+    with judged.control(copy) as session:
+        assert session.rows("SELECT broken_by FROM migrator.release") == [(None,)]
+
+
+def test_nothing_is_read_where_no_release_lives(copy, monkeypatch):
+    with judged.control(copy) as session:
+        session.rows(
+            "UPDATE migrator.instance SET seen = now() - interval '10 days', started = now() - interval '10 days'"
+        )
+        session.rows("UPDATE migrator.release SET recorded = now() - interval '10 days'")
+    monkeypatch.setattr("lockstep.contract.footprint.reading.everything", lambda *_: pytest.fail("read"))
+    with judged.judged(copy, "DROP FUNCTION order_fee(integer)") as verdict:
+        assert verdict.word == CLEAN
+
+
+def test_the_role_that_an_instance_signs_in_with_is_looked_at_without_being_named(copy):
+    with judged.judged(copy, "REVOKE SELECT ON orders FROM @APP@", app_role=None) as verdict:
+        assert verdict.word == DEFERRED
+        assert "statement-refused" in verdict.rules
+
+
+def test_a_workers_own_role_counts(copy):
+    with judged.control(copy) as session:
+        session.rows(f"GRANT SELECT ON accounts TO {database.WORKER}")
+        session.rows(
+            "INSERT INTO migrator.instance (id, release, role) VALUES (gen_random_uuid(), %s, %s)",
+            (judged.DIGEST, database.WORKER),
+        )
+    with judged.judged(copy, "REVOKE SELECT ON accounts FROM @WORKER@") as verdict:
+        assert verdict.word == DEFERRED
+
+
+def test_the_role_of_an_instance_is_told_by_the_server(copy):
+    with judged.control(copy) as session:
+        session.rows(f"GRANT SELECT, INSERT, UPDATE ON migrator.instance TO {database.ROLE}")
+    with psycopg2.connect(database.as_app(copy)) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO migrator.instance (id, release) VALUES (gen_random_uuid(), 'x') RETURNING role")
+        assert cursor.fetchall() == [(database.ROLE,)]
+    connection.close()
+
+
+def test_a_second_revision_is_compared_with_what_the_first_one_left(copy):
+    with judged.judged(copy, "DROP FUNCTION order_fee(integer)", "CREATE TABLE fresh (id integer)") as verdict:
+        assert verdict.word == CLEAN
+    with judged.judged(copy, "CREATE SCHEMA crm", "DROP FUNCTION account_total(bigint)") as verdict:
+        assert verdict.word == SAID
+
+
+def test_what_was_done_outside_of_the_transaction_is_compared_too(copy):
+    with judged.control(copy) as session:
+        session.rows(
+            "INSERT INTO migrator.step (run, revision, direction, state) SELECT max(id), 'r0', 'up', 'started' FROM migrator.run"
+        )
+        with judged.judged(
+            copy, "SELECT 1", between=lambda: session.rows("DROP INDEX uq_subscriptions_active")
+        ) as verdict:
+            assert verdict.word == SAID
+        assert "unique-gone" in verdict.rules
+
+
+TAKEN = (
+    "REVOKE SELECT ON orders FROM @APP@",
+    "REVOKE USAGE ON SCHEMA library FROM @APP@",
+    "REVOKE ALL ON SEQUENCE ticket_seq FROM @APP@",
+    "REVOKE ALL ON SEQUENCE slug_seq FROM @APP@",
+)
+
+
+@pytest.mark.parametrize("sql", TAKEN)
+def test_rights_that_the_run_grants_again_are_granted_before_the_step_commits(copy, sql):
+    with judged.judged(copy, sql, granted=True) as verdict:
+        assert verdict.word == CLEAN, verdict
+    with judged.judged(copy, sql) as verdict:
+        assert verdict.word == DEFERRED, verdict
