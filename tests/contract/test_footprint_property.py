@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lockstep.contract.derived import derive
 from sqlalchemy import orm
 
 from lockstep import contract
 from lockstep.contract import catalog
-from lockstep.contract.derived import derive
 from lockstep.contract.footprint import Watch
 from lockstep.upgrade import unknowns
 from tests.contract.attack import changes, database, judged, models, operations

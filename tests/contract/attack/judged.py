@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import psycopg2
 import sqlalchemy as sa
-from lockstep.postgres.control import Control
+from lockstep.contract.derived import derive
 
 from lockstep import contract, ledger
-from lockstep.contract.derived import derive
 from lockstep.contract.footprint import reading
 from lockstep.ledger.run_context import Means
+from lockstep.postgres.control import Control
 from lockstep.project.plan import Step
 from lockstep.upgrade import grants
 from lockstep.upgrade.guard import Deferred, Guard
