@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from lockstep.contract.needs import Column, Contract, Table
 
 from lockstep.contract.footprint import Watch, rules
 from lockstep.contract.footprint.judge import judge
+from lockstep_gate.contract.needs import Column, Contract, Table
 
 ROLE, WORKER = "app_role", "lockstep_example_worker"
 SCHEMA = """

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lockstep.contract.derived import derive
 from sqlalchemy import orm
 
 from lockstep import contract
 from lockstep.contract import catalog
 from lockstep.contract.footprint import Watch
 from lockstep.upgrade import unknowns
+from lockstep_gate.contract import derive
 from tests.contract.attack import changes, database, judged, models, operations
 
 EXAMPLES = int(os.environ.get("FOOTPRINT_EXAMPLES", "100"))

@@ -6,8 +6,8 @@ import uuid
 
 import psycopg2
 import pytest
-from app.reporting import REPORT
 
+from lockstep_gate.reporting import REPORT
 from tests.migrator.shapes import SHAPES, env_py
 
 ELSEWHERE = "postgresql://nobody@127.0.0.1:9/nowhere"

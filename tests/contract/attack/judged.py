@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import psycopg2
 import sqlalchemy as sa
-from lockstep.contract.derived import derive
 
 from lockstep import contract, ledger
 from lockstep.contract.footprint import reading
@@ -19,6 +18,7 @@ from lockstep.postgres.control import Control
 from lockstep.project.plan import Step
 from lockstep.upgrade import grants
 from lockstep.upgrade.guard import Deferred, Guard
+from lockstep_gate.contract import derive
 from tests.contract.attack import database, models
 from tests.contract.attack.revisions import CLEAN, DEFERRED, SAID
 

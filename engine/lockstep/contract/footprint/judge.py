@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lockstep.contract.footprint.rules import RULES
 from lockstep.contract.footprint.scene import BREAKS, HARMLESS, UNKNOWN, Match, Rule
-from lockstep.contract.needs import Need
+from lockstep.contract.need import Need
 from lockstep.contract.rules import ERROR, WARNING
 
 if TYPE_CHECKING:

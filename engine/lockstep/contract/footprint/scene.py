@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lockstep.contract.footprint.look import Look
     from lockstep.contract.footprint.reading import Written
     from lockstep.contract.footprint.things import Change, Snapshot, Thing
-    from lockstep.contract.needs import Column, Table
+    from lockstep_gate.contract.needs import Column, Table
 
 BREAKS, UNKNOWN, HARMLESS = "breaks", "unknown", "harmless"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lockstep.contract.footprint.things import Thing
-    from lockstep.contract.needs import Table
+    from lockstep_gate.contract.needs import Table
 
 _LISTED = ("relation", "column", "constraint", "index", "policy", "rule", "type", "schema", "role")
 # undefined_column, undefined_table, undefined_function, undefined_object, insufficient_privilege, datatype_mismatch,
