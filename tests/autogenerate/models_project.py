@@ -15,7 +15,7 @@ from lockstep import cli
 from lockstep.contract import load_models
 from lockstep.develop.autogenerate import definitions, differences, models_database
 
-MIGRATOR = Path(cli.__file__).parent
+MIGRATOR = Path(__file__).resolve().parents[2] / "migrator"
 INI = """[alembic]
 script_location = %(here)s
 path_separator = os

@@ -11,7 +11,7 @@ from alembic.script import Script, ScriptDirectory
 
 from lockstep.develop import autogenerate
 
-TEMPLATE = Path(autogenerate.__file__).parents[1] / "script.py.mako"
+TEMPLATE = Path(__file__).resolve().parents[2] / "migrator" / "script.py.mako"
 ENV = """
 from alembic import context
 

@@ -15,7 +15,7 @@ from tests.contract.releases import DEFAULTS, KEYS, KINDS, ColumnSpec, TableSpec
 
 Change = tuple[str, int, int, int]
 # A new limit or trigger may refuse writes, and says so in a warning: the data decides.
-MAY_REFUSE = {"new-limit", "new-trigger", "view-trigger", "row-policy", "right-missing"}
+MAY_REFUSE = {"identity-always", "new-limit", "new-trigger", "view-trigger", "row-policy", "right-missing"}
 
 
 @dataclass(frozen=True)

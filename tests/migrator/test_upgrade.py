@@ -48,7 +48,7 @@ def test_what_ran_before_a_block_that_fails_is_said_to_stay(project, run, db):
     done = run("upgrade", project=project)
     assert done.code == 4, done.text
     assert "stays: UPDATE t SET n = ?" in done.text
-    assert "what ran before it stays" in done.text
+    assert "1 statement of it stays, and a later run goes on from there" in done.text
     assert "nothing of it was kept" not in done.text
 
 

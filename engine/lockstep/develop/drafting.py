@@ -63,16 +63,16 @@ def drafted(project: Project, message: str, connect: Callable[[], Any] | None = 
     with warnings.catch_warnings():
         # Of types that SQLAlchemy does not know, and of what Alembic does not compare: the catalogs are compared.
         warnings.simplefilter("ignore", SAWarning)
-        made = plan.alembic_says(
-            lambda: environment.command(
-                project,
+        made = environment.command(
+            project,
+            lambda: plan.alembic_says(
                 lambda: command.revision(
                     project.config, message, autogenerate=compares, process_revision_directives=hook
-                ),
-                connect=connect,
-                redirect=url,
-                compared=autogenerate.beside if compares and project.settings.safe_autogenerate else None,
-            )
+                )
+            ),
+            connect=connect,
+            redirect=url,
+            compared=autogenerate.beside if compares and project.settings.safe_autogenerate else None,
         )
     scripts = made if isinstance(made, list) else [made]
     paths = [Path(script.path) for script in scripts if script is not None]
