@@ -259,7 +259,7 @@ def memory() -> Path | None:
 
 def quick_to_connect() -> dict[str, str]:
     """Return the settings by which a password is checked once: 4,096 times are most of what it takes to connect."""
-    return {"scram_iterations": "1"} if int(binaries.version(binaries.find()).partition(".")[0]) >= 16 else {}
+    return {"scram_iterations": "4096"} if int(binaries.version(binaries.find()).partition(".")[0]) >= 16 else {}
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import psycopg2.errors
 
 from lockstep import __version__
 from lockstep.ledger import fingerprint
-from lockstep.postgres import connect
+from lockstep.postgres.limits import application_name
 
 if TYPE_CHECKING:
     from lockstep.ledger.run_context import Means
@@ -70,7 +70,7 @@ def is_at_rest(means: Means, known: Manifest) -> bool:
     row = {
         "commit": settings.commit, "version": __version__, "host": os.uname().nodename, "role": settings.app_role,
         "run_id": settings.run_id or None, "heads": list(known.heads), "seals": known.seals, "models": known.models,
-        "ledger": known.ledger, "app_schema": settings.app_schema, "application": connect.application_name(settings),
+        "ledger": known.ledger, "app_schema": settings.app_schema, "application": application_name(settings),
         "makes_role": bool(settings.app_password),
         "pid": control.raw.get_backend_pid(),  # through a pooler, libpq knows only the pooler's own number
     }  # fmt: skip
