@@ -14,6 +14,7 @@ from lockstep.settings import find_project
 
 SECTION = "lockstep"
 _PATHS = ("models", "models_source", "contract", "checkpoint")
+_NAMES = ("schemas", "tables", "not_ours")  # of which there may be several
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -120,7 +121,7 @@ def _value(name: str, given: Any, where: str, config: str) -> Any:
         if not isinstance(given, str) or given.strip().lower() not in (*_YES, *_NO):
             raise Usage(f"{where}: {name} is {given!r}", "write yes or no")
         return given.strip().lower() in _YES
-    if isinstance(given, list) and all(isinstance(one, str) for one in given):
+    if name in _NAMES and isinstance(given, list) and all(isinstance(one, str) for one in given):
         given = ", ".join(given)
     if not isinstance(given, str) or "\n" in given.strip():
         raise Usage(f"{where}: {name} is {given!r}", "write one text on one line")
