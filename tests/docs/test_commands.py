@@ -18,9 +18,10 @@ from tests.docs.pages import page, pages
 from tests.local.rig import until
 from tests.ports import free_port
 
-ADOPT = "MIGRATOR_DATABASE_URL=postgresql://… python -m migrator upgrade --config path/to/alembic.ini"
+ADOPT = "MIGRATOR_DATABASE_URL=postgresql://… migrator upgrade --config path/to/alembic.ini"
 RUN = {"make up", "make help", "make format", ADOPT}
 ELSEWHERE = {
+    "pip install dist/lockstep-*.whl dist/lockstep_gate-*.whl": "tests/adopt installs them in an empty environment",
     "make test": "runs this",
     'make test args="-k lock"': "runs this",
     "make story": "tests/story runs the same code, with its outcome asserted",
@@ -140,7 +141,9 @@ def test_the_engine_runs_on_a_project_that_alembic_made(db, tmp_path):
     revision = 'revision = "a1"\ndown_revision = None\nfrom alembic import op\n'
     revision += 'def upgrade():\n    op.execute("CREATE TABLE things (id int)")\n'
     (ini.parent / "alembic" / "versions" / "a1_first.py").write_text(revision)
-    line = ADOPT.replace("postgresql://…", db.url).replace("python", sys.executable)
+    line = ADOPT.replace("postgresql://…", db.url).replace(
+        " migrator", f" {Path(sys.executable).with_name('migrator')}"
+    )
     root = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
         ["sh", "-c", line],
