@@ -1,4 +1,4 @@
-"""The two wheels alone, in an environment that was empty, on a project that `alembic init` made: what an adopter does."""
+"""The two wheels alone, in an environment that was empty, on a project of `alembic init`: what an adopter does."""
 
 import os
 import subprocess
@@ -39,9 +39,20 @@ def installed(tmp_path_factory):
     top = tmp_path_factory.mktemp("adopter")
     for part in ("gate", "engine"):
         ran(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", top / "dist", ROOT / part)
-    ran(sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, top / "venv")
+    ran(sys.executable, "-m", "uv", "--no-cache", "venv", "--quiet", "--python", sys.executable, top / "venv")
     python = top / "venv" / "bin" / "python"
-    ran(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, *(top / "dist").glob("*.whl"))
+    ran(
+        sys.executable,
+        "-m",
+        "uv",
+        "--no-cache",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        *(top / "dist").glob("*.whl"),
+    )
     return top / "venv" / "bin"
 
 
