@@ -146,7 +146,7 @@ def built(engine, tmp_path_factory):
             context = image(top, name, *commits.ALL[name])
             for part in ("Dockerfile.app", "Dockerfile.migrator", ".dockerignore"):
                 shutil.copy(ROOT / part, context / part)
-            for part in ("gate", "requirements"):
+            for part in ("engine", "gate", "requirements"):
                 shutil.copytree(ROOT / part, context / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
             made[name] = Images(*(f"lockstep-test/{part}-{name}:{run}" for part in ("app", "migrator")))
             for part in ("app", "migrator"):
