@@ -114,6 +114,7 @@ DROP_LATER_TABLES = """DO $$ DECLARE one regclass; BEGIN
 EARLIER_LEDGER = (
     DROP_LATER_TABLES,
     "ALTER TABLE migrator.run DROP COLUMN run_id, DROP COLUMN found",
+    "ALTER TABLE migrator.instance DROP COLUMN role, DROP COLUMN driver, DROP COLUMN schemas",
     f"DELETE FROM migrator.ledger WHERE version BETWEEN 2 AND {len(ledger.UPGRADES)}",
 )
 ADOPTED = (

@@ -24,7 +24,7 @@ _OF_OURS = (
     "'default_transaction_deferrable', 'search_path', 'role', 'synchronous_commit', 'in_hot_standby'"
 )
 _SET = (
-    "SELECT name, setting, unit FROM pg_catalog.pg_settings WHERE source IN ('session', 'client') "  # noqa: S608
+    "SELECT name, setting, unit FROM pg_catalog.pg_settings WHERE source IN ('session', 'client') "  # noqa: S608 - a list of names of our own
     f"AND name NOT IN ({_OF_OURS})"
 )
 _WHO = "SELECT current_setting('search_path'), current_user::text"
