@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Owners and rights of every relation that is not PostgreSQL's own, of schemas and of defaults, roles and memberships.
 # Whoever grants, revokes, makes a table by hand or a role anew moves it. Hashed without printing: a millisecond.
 RIGHTS = """
-(SELECT hashtextextended(concat_ws('|', current_user, {path},
+(SELECT hashtextextended(concat_ws('|', current_user, {path}, %(role)s,
    (SELECT concat_ws(' ', oid, rolsuper, rolinherit, rolbypassrls) FROM pg_catalog.pg_roles WHERE rolname = %(role)s),
    (SELECT concat(count(*), ' ', sum(hashint8extended(oid::bigint,
                                      coalesce(hash_array_extended(relacl, 0), 0) # relowner::bigint)))

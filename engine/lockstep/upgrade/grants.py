@@ -181,7 +181,7 @@ def keep(means: Means) -> int:
 
 def put_back(means: Means, connection: Connection) -> int:
     """Grant, in a step's own transaction, what the step took from the app's role and this run would grant again."""
-    role = role_of(means)
+    role = present_role(means)
     if not role:
         return 0
     given = 0

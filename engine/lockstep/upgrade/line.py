@@ -45,6 +45,7 @@ def upgrade(settings: Settings, report: Report, request: Request) -> Outcome:
         app_schema.ensure(means)
         checkpoint = load_checkpoint.instead_of_all(means, known) if known and request.is_plain else None
         project = project or (None if checkpoint else _loaded(settings, known))
+        means.interrupt.check()  # nothing is made by a run that was stopped before its lock
         outcome = migrate(means, project, request, report, checkpoint)
     if project and outcome.version_table:
         from lockstep.project import manifest_writer  # noqa: PLC0415
