@@ -111,7 +111,7 @@ def test_a_manifest_of_any_content_is_not_believed(tmp_path):
     top, path = tmp_path / "migrator", tmp_path / "migrator" / "versions.manifest"
     shutil.copytree("migrator", top, ignore=shutil.ignore_patterns("__pycache__", "versions.manifest"))
     config = str(top / "alembic.ini")
-    sources = manifest.Sources(["alembic.ini", "env.py", "models.py"], [("versions", False)], None, None)
+    sources = manifest.Sources(["alembic.ini", "env.py", "models.py"], [("versions", False)], None, None, "")
     known = manifest.Manifest(["x"], "y", "z", 1, "{}", "[]", ".", True, "")
     good = manifest.text(config, sources, known, written=99999999999, sealed_files={})
     fewer = json.loads(good.partition("\n")[2])

@@ -57,7 +57,8 @@ def _parts(dsn: str, variable: str) -> dict[str, str]:
         parts: dict[str, str] = psycopg2.extensions.parse_dsn(dsn)
         ports = [int(port) for port in parts.get("port", "5432").split(",") if port]
         for host in parts.get("host", "").split(","):
-            if not host.isascii() or max(map(len, host.split("."))) > _LONGEST_LABEL or ".." in host:
+            *above, last = host.split(".")
+            if not host.isascii() or max(map(len, (*above, last))) > _LONGEST_LABEL or not all(above):
                 host.startswith(("/", "@")) or host.encode("idna")  # what asking for its address would fail on
     except UnicodeError:
         raise Usage(f"{variable} holds a host name that cannot be", "check what stands behind the @") from None

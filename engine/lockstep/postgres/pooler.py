@@ -69,7 +69,7 @@ def advice(where: Address) -> str:
         )
     import socket  # noqa: PLC0415 - milliseconds
 
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeError):  # several hosts are together no name that can be asked for
         families = {entry[0] for entry in socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)}
         if families == {socket.AF_INET6} and "." in where.host:
             return f"{where.host} has IPv6 addresses only: give a host with IPv4, or run where there is IPv6"
