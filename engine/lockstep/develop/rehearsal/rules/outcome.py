@@ -144,8 +144,8 @@ RULES = (
     Rule(
         "ends-transaction", "error", "It ends its transaction itself",
         "What ran before a COMMIT stays when the rest fails, and the runner's record of it is wrong.",
-        bad='op.execute("COMMIT")',
-        good=(_ADD,),
+        bad='op.execute("COMMIT")\n' + _ADD,
+        good=(_ADD, _ADD + '\nop.execute("COMMIT")'),  # as its last act: the runner commits then anyway
         check=_ended,
     ),
     Rule(
