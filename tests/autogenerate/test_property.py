@@ -101,6 +101,8 @@ def _check(ground: Ground, pair: tuple[str, str]) -> None:
         raise
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # each pair is a project that is written, applied, taken back and applied again
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
 @given(pairs())
@@ -109,6 +111,7 @@ def test_models_and_revisions_never_disagree(ground, pair) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(36_000)
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 @settings(max_examples=5000, suppress_health_check=list(HealthCheck), deadline=None, derandomize=False)
 @given(pairs())

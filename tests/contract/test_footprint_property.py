@@ -105,6 +105,8 @@ def look(connection, outside):
     connection.info["before"] = (watch, known, None)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # a hundred changes, each with all that the release does before and after
 def test_nothing_that_a_release_stands_on_is_changed_unseen(attacked):
     connection, outside = attacked
     url = connection.engine.url.render_as_string(hide_password=False)

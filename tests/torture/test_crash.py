@@ -12,7 +12,7 @@ GROUPS, POINTS = 4, 5
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_cut_at_a_sample_of_points_of_every_kind_the_next_run_makes_it_as_if_nothing_had_happened(group):
     kinds = [kind.name for kind in KINDS][group::GROUPS]
