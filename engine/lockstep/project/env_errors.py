@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from lockstep.errors import Busy, MigratorError, Refused, StepFailed, Unreachable
+from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-NOT_ALLOWED, LOCK_NOT_AVAILABLE = "42501", "55P03"
 
 
 @contextlib.contextmanager
@@ -39,7 +38,7 @@ def in_words(  # noqa: PLR0911 - one a kind of error
     error: BaseException, env_py: Path, places: Sequence[Path] = ()
 ) -> MigratorError:
     """Return the error in the words, and with the exit code, that the operator needs."""
-    text, state = one_line(error), sqlstate(error)
+    text, state = one_line(error), sqlstate.of(error)
     if isinstance(error, CommandError):
         return StepFailed(text, "see the project's env.py and revision files")
     if _is_of_connecting(error):
@@ -51,13 +50,13 @@ def in_words(  # noqa: PLR0911 - one a kind of error
             f"the connection was lost; the server rolls back what was open ({text})",
             "the next run goes on from what the ledger shows as applied",
         )
-    if state == NOT_ALLOWED:
+    if state == sqlstate.INSUFFICIENT_PRIVILEGE:
         said = getattr(getattr(getattr(error, "orig", error), "diag", None), "message_primary", None) or text
         return Refused(
             f"this role may not do that: {said}",
             "run the migrator with the role that owns the database and its schema",
         )
-    if state == LOCK_NOT_AVAILABLE:
+    if state == sqlstate.LOCK_NOT_AVAILABLE:
         return Busy(f"a lock was not got in time outside of a revision: {text}", "see who holds it (pg_locks)")
     if where := _in_revision(error, places):
         return StepFailed(f"{where} failed: {type(error).__name__}: {text}", "correct the file")
@@ -88,7 +87,7 @@ def _came_through(error: BaseException, env_py: Path) -> bool:
 def _is_of_connecting(error: BaseException) -> bool:
     """Tell whether a database was not reached; asyncpg lets what the system says through as it is."""
     unreached = isinstance(error, ConnectionError | TimeoutError) or getattr(error, "errno", None) == -2  # noqa: PLR2004 - no such host
-    return unreached or (_kind(error) == "OperationalError" and not sqlstate(error))
+    return unreached or (_kind(error) == "OperationalError" and not sqlstate.of(error))
 
 
 def _kind(error: BaseException) -> str:
@@ -98,9 +97,3 @@ def _kind(error: BaseException) -> str:
 def one_line(error: object) -> str:
     """Return what an error says, on one line; the driver's own words where it is one of a driver's."""
     return " ".join(str(getattr(error, "orig", None) or error).split())
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """Return the SQLSTATE of an error, of whichever driver."""
-    found: Any = getattr(error, "orig", None) or error
-    return getattr(found, "pgcode", None) or getattr(found, "sqlstate", None)
