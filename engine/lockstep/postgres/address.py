@@ -70,5 +70,5 @@ def _parts(dsn: str, variable: str) -> dict[str, str]:
             ) from None
         raise Usage(cannot, cure) from None
     if not all(port in _PORTS for port in ports):
-        raise Usage(f"{variable} holds a port that cannot be", "it is a number from 1 to 65535")
+        raise Usage(f"{variable} names a port that is not valid", "it is a number from 1 to 65535")
     return parts

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0  # longer than what comes after the deadline takes: what is open rolled back, the run's end written
 CUTS, AGAIN_S = 2, 5.0  # what is left to do after a cut is to say so
-_CURE = "bound what a revision's own Python waits for, or give the run more time with --deadline"
+_CURE = "set a time limit for what the revision's Python waits for, or give the run more time with --deadline"
 # No WeakSet: its callbacks are Python, and an exception that a signal raises in one is lost. A run has a few dozen.
 _ours: list[weakref.ref] = []
 

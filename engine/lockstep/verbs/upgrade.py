@@ -43,7 +43,9 @@ def _expect(commit: str | None) -> None:
 
 def _run_id(name: str | None) -> str:
     if name and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
-        raise Usage("--run-id has characters that a name has not", "use letters, digits, dots and dashes, at most 64")
+        raise Usage(
+            "--run-id holds a character that is not allowed", "use letters, digits, dots and dashes, at most 64"
+        )
     return name or ""
 
 
