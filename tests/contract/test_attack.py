@@ -6,7 +6,8 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from tests.contract.attack import database, judged, operations
+from lockstep.contract.footprint import reach, reading
+from tests.contract.attack import database, judged, models, operations
 from tests.contract.attack.revisions import CLEAN, DEFERRED, REVISIONS, SAID
 
 # These fail, if at all, by what they do to the whole server.
@@ -179,3 +180,13 @@ def test_rights_that_the_run_grants_again_are_granted_before_the_step_commits(co
         assert verdict.word == CLEAN, verdict
     with judged.judged(copy, sql) as verdict:
         assert verdict.word == DEFERRED, verdict
+
+
+def test_what_a_release_reaches_does_not_depend_on_which_table_is_followed_first(copy):
+    engine = sa.create_engine(sa.make_url(copy).set(drivername="postgresql+psycopg2"), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        snapshot = reading.everything(connection, ())
+    mapped = [one.oid for one in snapshot.relations.values() if one.name in models.Base.metadata.tables]
+    reached = {reach.reach(snapshot, (first, *mapped)) for first in mapped}
+    assert len(reached) == 1
+    assert reached.pop().functions >= {"audit", "touch", "keep_counter"}

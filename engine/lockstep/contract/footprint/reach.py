@@ -43,7 +43,9 @@ def reach(snapshot: Snapshot, mapped: Iterable[int]) -> Reach:
 class _Walk:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        # Met, and followed to the end: one that is only met, by a foreign key, may still be mapped itself, later.
         self.relations: set[int] = set()
+        self._followed: set[int] = set()
         self.functions: set[str] = set()
         self.sequences: set[str] = set()
         self.blind: set[str] = set()
@@ -66,8 +68,9 @@ class _Walk:
 
     def relation(self, oid: int) -> None:
         thing = self.snapshot.relations.get(oid)
-        if thing is None or oid in self.relations:
+        if thing is None or oid in self._followed:
             return
+        self._followed.add(oid)
         self.relations.add(oid)
         for other in (*self.children.get(oid, ()), *map(int, (thing["parents"] or "").split())):
             self.relation(other)
