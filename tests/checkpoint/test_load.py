@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from lockstep.project import checkpoint_file
-from lockstep.upgrade import checkpoint_text
+from lockstep.upgrade import checkpoint_sql
 from tests.conftest import run_migrator
 from tests.migrator.rig import Project, until
 
@@ -235,7 +235,7 @@ def test_killed_in_the_middle_nothing_happened(written, held, run, spawn, db, nu
     running.signal(number)
     assert running.result().code == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
     until(lambda: not db.migrators(), "the server to notice")
-    assert checkpoint_text.is_empty(db.rows)[0]
+    assert checkpoint_sql.is_empty(db.rows)[0]
     assert db.steps() == []
     held.close()
     assert LOADED in run("upgrade", project=written).out
@@ -261,4 +261,4 @@ def test_what_the_server_refuses_is_one_line_and_nothing_stays(written, run, db)
     assert done.code == 4
     assert "the checkpoint cannot be loaded: function nonsense() does not exist; nothing was kept" in done.last
     assert "at: SELECT nonsense();" in done.text
-    assert checkpoint_text.is_empty(db.rows)[0]
+    assert checkpoint_sql.is_empty(db.rows)[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from lockstep import contract, ledger
+from lockstep import contract
 from lockstep.errors import Refused
+from lockstep.ledger import tables
 from lockstep.upgrade import verify
 from lockstep.upgrade.guard import Deferred
 from tests.contract.attack import judged
@@ -33,7 +34,7 @@ VIEWS = {
 def connection(server):
     with server.database() as url:
         with judged.control(url) as session:
-            ledger.prepare(session)
+            tables.prepare(session)
         engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg2"), poolclass=sa.NullPool)
         with engine.connect() as connection:
             yield connection

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from lockstep import __version__, ledger
+from lockstep import __version__
+from lockstep.ledger import tables
 from tests.migrator.rig import until
 
 
@@ -133,14 +134,14 @@ def test_a_database_ahead_of_a_release_it_served_is_done(project, run, db):
     assert run("upgrade", project=project).code == 1
 
 
-@pytest.mark.parametrize("had", range(len(ledger.UPGRADES)))
+@pytest.mark.parametrize("had", range(len(tables.UPGRADES)))
 def test_a_ledger_of_any_earlier_version_is_brought_up_and_keeps_its_rows(had, project, run, db):
     project.sql("a1", "SELECT 1")
     db.rows(
         "CREATE SCHEMA migrator; CREATE TABLE migrator.ledger (version int PRIMARY KEY, made timestamptz NOT NULL DEFAULT now())"
     )
     for number in range(had):
-        db.rows(ledger.UPGRADES[number])
+        db.rows(tables.UPGRADES[number])
         db.rows("INSERT INTO migrator.ledger (version) VALUES (%s)", number + 1)
     if had:
         db.rows(
@@ -148,7 +149,7 @@ def test_a_ledger_of_any_earlier_version_is_brought_up_and_keeps_its_rows(had, p
         )
     done = run("upgrade", project=project)
     assert done.code == 0, done.text
-    assert db.one("SELECT max(version) FROM migrator.ledger") == len(ledger.UPGRADES)
+    assert db.one("SELECT max(version) FROM migrator.ledger") == len(tables.UPGRADES)
     assert db.runs() == [("upgrade", "done")] * (2 if had else 1)
 
 

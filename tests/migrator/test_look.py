@@ -24,7 +24,7 @@ from lockstep import settings as given
 from lockstep.ledger import fingerprint
 from lockstep.project import manifest
 from lockstep.report import Report
-from lockstep.upgrade import holding, look
+from lockstep.upgrade import connected_run, look
 from tests.app.rig import Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,13 +40,13 @@ def upgrade():
 # All of ours, and what is not to be loaded for it: each further one is paid for by every deploy.
 MAY_IMPORT = {
     "lockstep", "lockstep.__main__", "lockstep.cli", "lockstep.errors", "lockstep.exits", "lockstep.flags",
-    "lockstep.ledger", "lockstep.ledger.backfill_tables", "lockstep.ledger.fingerprint", "lockstep.ledger.run_context",
+    "lockstep.ledger", "lockstep.ledger.fingerprint", "lockstep.ledger.run_context",
     "lockstep.postgres", "lockstep.postgres.address", "lockstep.postgres.connect", "lockstep.postgres.connection",
-    "lockstep.postgres.control", "lockstep.postgres.limits", "lockstep.postgres.pooler", "lockstep.postgres.prepared",
+    "lockstep.postgres.control", "lockstep.postgres.limits", "lockstep.postgres.pooler",
     "lockstep.postgres.tls", "lockstep.project", "lockstep.project.manifest", "lockstep.report", "lockstep.settings",
     "lockstep.settings.find_project", "lockstep.settings.project_options", "lockstep.stop", "lockstep.stop.deadline",
     "lockstep.stop.interrupt", "lockstep.stop.signals", "lockstep.stop.watchdog", "lockstep.upgrade",
-    "lockstep.upgrade.holding", "lockstep.upgrade.line", "lockstep.upgrade.look", "lockstep.upgrade.outcome",
+    "lockstep.upgrade.connected_run", "lockstep.upgrade.line", "lockstep.upgrade.look", "lockstep.upgrade.outcome",
     "lockstep.upgrade.request", "lockstep.verbs", "lockstep.verbs.upgrade", "lockstep_gate", "lockstep_gate.durations",
     "lockstep_gate.errors", "lockstep_gate.exits", "lockstep_gate.masking",
 }  # fmt: skip
@@ -326,8 +326,8 @@ def test_whatever_moved_is_not_at_rest(copy, execute, what):
     )
 
     def is_at_rest():
-        with holding.reached(chosen, Report(quiet=True)) as means:
-            return look.is_at_rest(means, known)
+        with connected_run.reached(chosen, Report(quiet=True)) as run:
+            return look.is_at_rest(run, known)
 
     assert is_at_rest()
     execute(MOVED[what])

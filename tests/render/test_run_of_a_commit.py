@@ -4,7 +4,7 @@ import contextlib
 
 import psycopg2
 
-from lockstep import ledger
+from lockstep.ledger import tables
 
 
 def rows(url, statement):
@@ -49,7 +49,7 @@ def test_a_ledger_made_before_runs_had_names_is_brought_up_to_date(database, mig
             cursor.execute(
                 "CREATE SCHEMA migrator; CREATE TABLE migrator.ledger (version int PRIMARY KEY, made timestamptz)"
             )
-            cursor.execute(ledger.UPGRADES[0])
+            cursor.execute(tables.UPGRADES[0])
             cursor.execute("INSERT INTO migrator.ledger (version) VALUES (1)")
             cursor.execute(
                 "INSERT INTO migrator.run (verb, road, outcome, finished) VALUES ('upgrade', '', 'done', now())"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep import ledger
+from lockstep.ledger import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ EARLIER_LEDGER = (
     DROP_LATER_TABLES,
     "ALTER TABLE migrator.run DROP COLUMN run_id, DROP COLUMN found",
     "ALTER TABLE migrator.instance DROP COLUMN role, DROP COLUMN driver, DROP COLUMN schemas",
-    f"DELETE FROM migrator.ledger WHERE version BETWEEN 2 AND {len(ledger.UPGRADES)}",
+    f"DELETE FROM migrator.ledger WHERE version BETWEEN 2 AND {len(tables.UPGRADES)}",
 )
 ADOPTED = (
     *TABLE,

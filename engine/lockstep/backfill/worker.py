@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lockstep.backfill.batch import Done
     from lockstep.backfill.store import Backfill
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
 
 TARGET_MS = 50
 LOOK_EVERY_S = 1.0
@@ -46,55 +46,55 @@ SELECT a.pid, coalesce(a.application_name, ''), coalesce(a.state, 'state hidden'
 class Worker:
     """One process's part in one backfill."""
 
-    means: Means
+    run: Run
     backfill: Backfill
     limits: Limits = field(default_factory=Limits)
     target_ms: int = TARGET_MS
     enough: Callable[[Backfill, float], bool] = lambda _backfill, _seconds: False  # asked once a second
 
-    def run(self) -> str:
+    def work(self) -> str:
         """Work until there is nothing to do for this worker; return the backfill's state then.
 
         Raises StepFailed for a row that fails, Refused for a table that cannot be walked, Unreachable, Interrupted.
         """
-        means, name = self.means, self.backfill.name
+        run, name = self.run, self.backfill.name
         try:
-            session = Session(means.control.where, means.settings, self.backfill, self.target_ms)
+            session = Session(run.control.where, run.settings, self.backfill, self.target_ms)
         except psycopg2.OperationalError as error:
-            raise lost(means.control.where) from error
-        worker = store.join(means.control, name, session.pid)
-        before = means.interrupt.cancel
-        means.interrupt.cancel = lambda: means.control.rows("SELECT pg_cancel_backend(%s)", (session.pid,))
+            raise lost(run.control.where) from error
+        worker = store.join(run.control, name, session.pid)
+        before = run.interrupt.cancel
+        run.interrupt.cancel = lambda: run.control.rows("SELECT pg_cancel_backend(%s)", (session.pid,))
         try:
             return self._work(session, worker)
         finally:
-            means.interrupt.cancel = before
+            run.interrupt.cancel = before
             session.raw.close()
             with contextlib.suppress(Exception):  # on a lost connection the next worker forgets this one
-                store.leave(means.control, worker)
+                store.leave(run.control, worker)
 
     def _work(self, session: Session, worker: str) -> str:
         try:
             pace = Pace(self.backfill.batch_size, self.target_ms)
-            batches = Batches(session, self.backfill, worker, pace, self.means.deadline)
+            batches = Batches(session, self.backfill, worker, pace, self.run.deadline)
         except psycopg2.Error as error:
             raise self._lost_or_failed(session, error) from error
         except Refused as refused:
             self._fail(refused.message)
             raise
-        progress = Progress(self.means.tell, self.backfill)
+        progress = Progress(self.run.tell, self.backfill)
         try:
             return _Round(self, session, batches, progress).until_over()
         finally:
             progress.end()
 
     def _fail(self, note: str) -> None:
-        store.set_state(self.means.control, self.backfill.name, "failed", note, of=("new", "running"))
+        store.set_state(self.run.control, self.backfill.name, "failed", note, of=("new", "running"))
 
     def _lost_or_failed(self, session: Session, error: psycopg2.Error) -> Exception:
-        self.means.interrupt.check()
+        self.run.interrupt.check()
         if session.raw.closed or error.pgcode is None:
-            return lost(self.means.control.where)
+            return lost(self.run.control.where)
         return self.failed(error.diag.message_primary or str(error))
 
     def failed(self, what: str, cure: str = "") -> StepFailed:
@@ -121,15 +121,15 @@ class _Round:
     pressure: Pressure = field(init=False)
 
     def __post_init__(self) -> None:
-        self.means, self.backfill = self.worker.means, self.worker.backfill
-        self.pressure = Pressure(self.means.control, self.backfill, self.worker.limits)
+        self.run, self.backfill = self.worker.run, self.worker.backfill
+        self.pressure = Pressure(self.run.control, self.backfill, self.worker.limits)
         self.begun = self.looked = time.monotonic()
 
     def until_over(self) -> str:
         """Do batch after batch."""
         while True:
-            self.means.interrupt.check()
-            if self.means.deadline.passed:
+            self.run.interrupt.check()
+            if self.run.deadline.passed:
                 return "unfinished"
             if time.monotonic() - self.looked >= LOOK_EVERY_S and not self._look():
                 return "unfinished"
@@ -139,7 +139,7 @@ class _Round:
                 self._failing(failing)
             except psycopg2.Error as error:
                 if not self._error(error):
-                    return store.state(self.means.control, self.backfill.name)[0]
+                    return store.state(self.run.control, self.backfill.name)[0]
             else:
                 if done is None or done.finished:
                     state = self._nothing(done)
@@ -173,7 +173,7 @@ class _Round:
             self._pause_for_lock()
         elif not done.full:
             self.final_rounds += 1
-            self.means.interrupt.sleep(IDLE_S)
+            self.run.interrupt.sleep(IDLE_S)
         if self.final_rounds > FINAL_ROUNDS:
             raise self.worker.failed(
                 "rows that are still to be done keep coming",
@@ -183,7 +183,7 @@ class _Round:
 
     def _nothing(self, done: Done | None) -> str:
         """No range is free: it is over, or others hold what is left."""
-        state, note = store.state(self.means.control, self.backfill.name)
+        state, note = store.state(self.run.control, self.backfill.name)
         if state == "done" and done is not None:
             self._analyze()
         if state == "failed":
@@ -192,12 +192,12 @@ class _Round:
                 "correct what it met; `migrator backfill` goes on from where it is, what is done stays",
             )
         if state == "running":
-            self.means.interrupt.sleep(IDLE_S)
+            self.run.interrupt.sleep(IDLE_S)
         return state
 
     def _analyze(self) -> None:
         """Let the planner know the new values, where so many were written that it would guess wrong."""
-        now = store.one(self.means.control, self.backfill.name)
+        now = store.one(self.run.control, self.backfill.name)
         if now is None or now.rows * 10 < (now.estimate or 0):
             return
         columns = ", ".join(quoted(column) for column in self.backfill.assignments)
@@ -206,7 +206,7 @@ class _Round:
         self.session.raw.autocommit = True
         with contextlib.suppress(psycopg2.Error), self.session.raw.cursor() as cursor:  # autovacuum does it later
             cursor.execute(f"ANALYZE {place} ({columns})")
-            self.means.tell(f"analyzed   {self.backfill.relation}")
+            self.run.tell(f"analyzed   {self.backfill.relation}")
 
     def _failing(self, failing: Failing) -> None:
         """Stop with the row, or set it aside."""
@@ -220,16 +220,16 @@ class _Round:
             raise self.worker.failed(what, cure)
         self.batches.set_aside(failing)
         self.batches.limit = None
-        aside = len(store.aside(self.means.control, self.backfill.name))
-        self.means.tell(f"set aside  {what}")
+        aside = len(store.aside(self.run.control, self.backfill.name))
+        self.run.tell(f"set aside  {what}")
         if aside >= MOST_ASIDE:
             raise self.worker.failed(f"{aside} rows were set aside, the last {what}")
 
     def _error(self, error: psycopg2.Error) -> bool:
         """Take in the error of a batch; tell whether to go on, raise what stops the worker."""
-        self.means.interrupt.check()
+        self.run.interrupt.check()
         batches = self.batches
-        if error.pgcode == sqlstate.QUERY_CANCELED and self.means.deadline.passed:
+        if error.pgcode == sqlstate.QUERY_CANCELED and self.run.deadline.passed:
             return True
         if error.pgcode in MISSED:
             batches.pace.missed()
@@ -244,8 +244,8 @@ class _Round:
                 batches.limit = max(1, size // 2)
             return True
         if self.session.raw.closed or error.pgcode is None:
-            raise lost(self.means.control.where) from error
-        if store.state(self.means.control, self.backfill.name)[0] in ("reverted", "cancelled", "paused"):
+            raise lost(self.run.control.where) from error
+        if store.state(self.run.control, self.backfill.name)[0] in ("reverted", "cancelled", "paused"):
             return False  # the column went with the revision
         raise self.worker.failed(error.diag.message_primary or str(error)) from error
 
@@ -254,26 +254,26 @@ class _Round:
         seconds = min(MISS_S[1], MISS_S[0] * 2 ** min(self.misses, 10))
         if self.misses >= TELL_MISSES:
             self._say(f"others hold rows or the table: {self._holder()}")
-        self.means.interrupt.sleep(seconds)
+        self.run.interrupt.sleep(seconds)
 
     def _holder(self) -> str:
         place = f"{quoted(self.backfill.namespace)}.{quoted(self.backfill.relation)}"
-        for pid, application, state, seconds in self.means.control.rows(_HOLDER, (place, self.session.pid)):
+        for pid, application, state, seconds in self.run.control.rows(_HOLDER, (place, self.session.pid)):
             age = f", for {seconds:.0f} s" if seconds is not None else ""
             return f"pid {pid} ({application or 'no application name'}, {state}{age})"
         return "nobody seen"
 
     def _say(self, reason: str | None) -> None:
-        store.note(self.means.control, self.batches.worker, reason)
+        store.note(self.run.control, self.batches.worker, reason)
         if reason:
             self.progress.pause(reason)
 
     def _look(self) -> bool:
         """Once a second: pause while the database suffers; tell how far it is. False: the caller has enough."""
-        control = self.means.control
-        while (reason := self.pressure.reason()) and not self.means.deadline.passed:
+        control = self.run.control
+        while (reason := self.pressure.reason()) and not self.run.deadline.passed:
             self._say(reason)
-            self.means.interrupt.sleep(LOOK_EVERY_S)
+            self.run.interrupt.sleep(LOOK_EVERY_S)
             if store.state(control, self.backfill.name)[0] != "running":
                 break
         now = store.one(control, self.backfill.name)

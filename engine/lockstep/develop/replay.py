@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from lockstep import ledger
 from lockstep.develop.checkpoint import cluster, snapshot
 from lockstep.develop.sandbox import throwaway
+from lockstep.ledger import steps
 from lockstep.postgres import connect
 from lockstep.project import environment
 from lockstep.project.checkpoint_file import NONE
 from lockstep.report import Report
 from lockstep.stop import interrupt
-from lockstep.upgrade import holding, line
+from lockstep.upgrade import connected_run, line
 from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
@@ -57,19 +57,19 @@ def at(settings: Settings, project: Project, target: str = "head", *, checkpoint
             database_url=url, app_role="", app_password="", checkpoint=checkpoint, exposed_schemas="none"
         )
         try:
-            with holding.connected(own, Report(quiet=True)) as means:
-                outcome = line.migrate(means, project, Request(target=target, replay=True), Report(quiet=True))
-                steps = [(entry.id, entry.revision, entry.seal) for entry in ledger.entries(means.control).values()]
-                table, heads = _version(project, own, means)
+            with connected_run.connected(own, Report(quiet=True)) as run:
+                outcome = line.migrate(run, project, Request(target=target, replay=True), Report(quiet=True))
+                done = [(entry.id, entry.revision, entry.seal) for entry in steps.entries(run.control).values()]
+                table, heads = _version(project, own, run)
             interrupt.heed()
-            seals = {revision: seal or "" for _, revision, seal in sorted(steps)}
+            seals = {revision: seal or "" for _, revision, seal in sorted(done)}
             yield Replayed(url, table, heads, seals, before, since, bool(outcome.loaded))
         finally:
             if was:
                 environment.point(project, was)
 
 
-def _version(project: Project, own: Settings, means: Any) -> tuple[str, tuple[str, ...]]:
+def _version(project: Project, own: Settings, run: Any) -> tuple[str, tuple[str, ...]]:
     """Return the version table and the heads in it, as the project's env.py has configured them."""
     found: list[tuple[str, tuple[str, ...]]] = []
 
@@ -84,6 +84,6 @@ def _version(project: Project, own: Settings, means: Any) -> tuple[str, tuple[st
         found.append((name, tuple(sorted(context.get_current_heads()))))
         context.connection.rollback()
 
-    engine = connect.migrating_engine(means.control.where, own)
+    engine = connect.migrating_engine(run.control.where, own)
     environment.inside(project, work, connect=engine.connect, reads=True, redirect=own.database_url)
     return found[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lockstep.contract import Contract, ContractError
+from lockstep.ledger import tables
 from lockstep.postgres import prepared
 
 if TYPE_CHECKING:
@@ -192,4 +193,17 @@ def tidy(control: Control) -> None:
     control.rows(
         "DELETE FROM migrator.instance WHERE coalesce(ended, seen) < now() - interval '30 days' "
         "AND id <> (SELECT id FROM migrator.instance ORDER BY seen DESC, id LIMIT 1)"
+    )
+
+
+def live_instances(control: Control, retention_ms: int) -> int:
+    """Return how many app instances reported within the retention time, by the database's clock."""
+    if tables.version(control) == 0:
+        return 0
+    return int(
+        control.row(
+            "SELECT count(*) FROM migrator.instance WHERE ended IS NULL "
+            "AND seen > clock_timestamp() - make_interval(secs => %s)",
+            (retention_ms / 1000,),
+        )[0]
     )

@@ -1,4 +1,4 @@
-"""Means: what every stage of one run works with."""
+"""Run context: what every stage of one run works with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lockstep.stop.interrupt import Interrupt
 
 
-class Means(NamedTuple):
+class Run(NamedTuple):
     """The control connection, the bounds of the run, whom to tell, and the run's row in the ledger."""
 
     control: Control
@@ -21,4 +21,4 @@ class Means(NamedTuple):
     deadline: Deadline
     interrupt: Interrupt
     tell: Callable[[str], None]
-    run: int = 0
+    id: int = 0

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep import ledger, settings
+from lockstep import settings
 from lockstep.errors import MigratorError
+from lockstep.ledger import tables
 from lockstep.project import environment, lazy_revisions, manifest, release_contract, seal
 from lockstep.project.manifest import Manifest, Sources
 
@@ -90,7 +91,7 @@ def _known(project: Project, config: str, version_table: str | None) -> tuple[Ma
     known = Manifest(
         heads=tuple(sorted(script.get_heads())),
         seals=manifest.digest_of(seals), models=release_contract.digest(project) or "",
-        ledger=len(ledger.UPGRADES), contract=_contract(project), revisions=described, version_table=version_table,
+        ledger=len(tables.UPGRADES), contract=_contract(project), revisions=described, version_table=version_table,
         directory=os.path.relpath(script.dir, Path(config).parent), hands_over=_hands_over(project),
     )  # fmt: skip
     return known, sealed

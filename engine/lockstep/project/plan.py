@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from alembic.script import Script, ScriptDirectory
 
-    from lockstep.ledger import Entry
+    from lockstep.ledger.steps import Entry
 
 
 @dataclass(frozen=True)

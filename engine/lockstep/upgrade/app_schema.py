@@ -13,7 +13,7 @@ from lockstep.postgres import lock
 from lockstep.postgres.statements import quoted
 
 if TYPE_CHECKING:
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.postgres.control import Control
 
 # The control connection has set its own path, so what it began with is asked for.
@@ -46,16 +46,16 @@ def is_settled(control: Control, schema: str) -> bool:
     return str(control.row(_PATH)[0]).split(",")[0].strip() == schema
 
 
-def ensure(means: Means) -> None:
+def ensure(run: Run) -> None:
     """Have the app's schema be where the settings say, before any connection is made that works there."""
-    if means.settings.app_schema and not is_settled(means.control, means.settings.app_schema):
-        settle(means)
+    if run.settings.app_schema and not is_settled(run.control, run.settings.app_schema):
+        settle(run)
 
 
-def settle(means: Means) -> None:
+def settle(run: Run) -> None:
     """Make the schema, and put it first on this role's path; connections made from now on are there."""
-    control, schema = means.control, means.settings.app_schema
-    with lock.held(control, means.deadline.sooner(means.settings.lock_wait_ms), means.interrupt, means.tell):
+    control, schema = run.control, run.settings.app_schema
+    with lock.held(control, run.deadline.sooner(run.settings.lock_wait_ms), run.interrupt, run.tell):
         _refuse_a_move(control, schema)
         path = control.row(_NEW_PATH, {"schema": schema})[0]
         control.rows(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
@@ -63,13 +63,13 @@ def settle(means: Means) -> None:
         for (statement,) in control.rows(_ROLE_LACKS, {"role": role, "path": path}):
             control.rows(statement)
     control.renew()  # for what a session begins with
-    control.bound(means.settings)
+    control.bound(run.settings)
     if not is_settled(control, schema):
         raise Refused(
             f"MIGRATOR_APP_SCHEMA names {schema}, and {control.where.shown} has another search path",
             "take search_path out of the URL's options",
         )
-    means.tell(f"settled    the app's tables in schema {schema}")
+    run.tell(f"settled    the app's tables in schema {schema}")
 
 
 def give(control: Control, role: str) -> int:

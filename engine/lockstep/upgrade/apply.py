@@ -13,9 +13,9 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lockstep import ledger
 from lockstep.errors import Busy, MigratorError, Refused, StepFailed
-from lockstep.ledger import Applied
+from lockstep.ledger import steps
+from lockstep.ledger.steps import Applied
 from lockstep.postgres.blockers import Waiting
 from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
@@ -29,8 +29,8 @@ from lockstep_gate import sqlstate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from lockstep.ledger import Entry
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
+    from lockstep.ledger.steps import Entry
     from lockstep.postgres.blockers import Blocked
     from lockstep.project.plan import Step
     from lockstep.upgrade.statement_runner import Judge
@@ -65,26 +65,26 @@ def _nothing(_record: logging.LogRecord) -> bool:
 class Applier:
     """Applies steps on the connection that env.py configured, for one run."""
 
-    def __init__(self, context: Any, means: Means, arguments: dict[str, Any], judge: Judge) -> None:
+    def __init__(self, context: Any, run: Run, arguments: dict[str, Any], judge: Judge) -> None:
         """Take over the MigrationContext; `arguments` are what env.py passes on to each revision."""
-        self._context, self._means, self._arguments, self._judge = context, means, arguments, judge
+        self._context, self._run, self._arguments, self._judge = context, run, arguments, judge
         self.checks: list[Callable[[Any, Step], None]] = []  # asked in the step's transaction, before it commits
         self._tries: _Tries | None = None
-        self._entries: dict[str, Entry | None] = {**ledger.entries(means.control)}
+        self._entries: dict[str, Entry | None] = {**steps.entries(run.control)}
         self.heads: tuple[str, ...] = ()
-        self._session = Session(context, means.control, means.settings)
+        self._session = Session(context, run.control, run.settings)
         self._session.listen(self._statement, self._leave)
-        ledger.get_ready(context.connection)
-        self._watch = Watch(means.control, self._session.pid, means.deadline, means.tell)
+        steps.get_ready(context.connection)
+        self._watch = Watch(run.control, self._session.pid, run.deadline, run.tell)
         _ALEMBIC_LOG.addFilter(_nothing)  # it would say "Running upgrade" at every try
         self._alembic_block = context.autocommit_block
         context.autocommit_block = self._block
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._version_moved)
-        means.interrupt.cancel = lambda: means.control.rows("SELECT pg_cancel_backend(%s)", (self._session.pid,))
+        run.interrupt.cancel = lambda: run.control.rows("SELECT pg_cancel_backend(%s)", (self._session.pid,))
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._means.interrupt.cancel = lambda: None
+        self._run.interrupt.cancel = lambda: None
         self._watch.close()
         self._session.close()
         self._context.__dict__.pop("get_current_heads", None)
@@ -92,13 +92,13 @@ class Applier:
 
     def step(self, step: Step) -> Applied:
         """Apply one step; raise Busy at the deadline, StepFailed, Refused, Unreachable or Interrupted."""
-        means = self._means
+        run = self._run
         waiting = Waiting(
-            means.control, self._session.pid, means.deadline, means.interrupt, means.tell,
-            means.settings.terminate_blockers_after_ms / 1000,
+            run.control, self._session.pid, run.deadline, run.interrupt, run.tell,
+            run.settings.terminate_blockers_after_ms / 1000,
         )  # fmt: skip
         self._session.restore()
-        tries = self._tries = _Tries(step, min(FIRST_TRY_MS, means.settings.lock_timeout_ms))
+        tries = self._tries = _Tries(step, min(FIRST_TRY_MS, run.settings.lock_timeout_ms))
         while True:
             begun = time.monotonic()
             try:
@@ -107,19 +107,19 @@ class Applier:
                 tries.blocked = self._watch.blocked or tries.blocked
                 if not _only_vacuum(self._watch.blocked, tries):
                     waiting.until_clear(self._watch.blocked, step.label, tries.start)
-                tries.wait_ms = min(tries.wait_ms * 2, means.settings.lock_timeout_ms)
+                tries.wait_ms = min(tries.wait_ms * 2, run.settings.lock_timeout_ms)
                 tries.waited_s += time.monotonic() - begun
 
     def _try(self, tries: _Tries) -> Applied:
         """Run the revision once, whole; raise _Missed when it has to be tried again."""
-        means, step = self._means, tries.step
-        means.interrupt.check()
+        run, step = self._run, tries.step
+        run.interrupt.check()
         tries.number += 1
         # Under the run lock nobody else writes it: what was read at the start is true until the first try.
-        known = self._entries if tries.number == 1 else {step.revision: ledger.entry(means.control, step.revision)}
+        known = self._entries if tries.number == 1 else {step.revision: steps.entry(run.control, step.revision)}
         before = known.get(step.revision)
         execution = tries.execution = Execution(
-            step, before, means, self._session, self._watch, tries.wait_ms, self._judge
+            step, before, run, self._session, self._watch, tries.wait_ms, self._judge
         )
         try:
             with execution.inside(step.alembic):
@@ -153,7 +153,7 @@ class Applier:
             error.cure = error.cure.replace(step_cure.NOTHING_KEPT, stays)
             error.details += tuple(f"stays: {text}" for text in error.kept)
         elif isinstance(error, Refused) and execution.at.row:
-            ledger.forget_started(self._means.control, execution.at.row)
+            steps.forget_started(self._run.control, execution.at.row)
 
     def _statement(self, cursor: Any, sql: str, execute: Callable[[], None]) -> bool:
         execution = self._tries and self._tries.execution
@@ -171,7 +171,7 @@ class Applier:
 
     def _version_moved(self, *, ctx: Any, heads: Iterable[str], **_: Any) -> None:
         """Ask the checks and write the ledger row: Alembic calls this in the step's transaction, before it commits."""
-        tries, means = self._tries, self._means
+        tries, run = self._tries, self._run
         if tries is None or tries.execution is None:
             return
         step, execution = tries.step, tries.execution
@@ -184,7 +184,7 @@ class Applier:
             step.revision, step.label, step.message, step.direction, duration, waited, tries.number,
             len(execution.at.digests), bool(execution.at.done),
         )  # fmt: skip
-        ledger.mark_finished(ctx.connection, execution.at.row, applied, means.run, step.seal)
+        steps.mark_finished(ctx.connection, execution.at.row, applied, run.id, step.seal)
         tries.applied = applied
 
     def _push_vacuum_aside(self, relation: int, execution: Execution) -> None:
@@ -210,19 +210,19 @@ class Applier:
         """Return what an error of a try means: try again, or an expected error with its cure."""
         if isinstance(error, MigratorError | KeyboardInterrupt):
             return error
-        self._means.interrupt.check()
+        self._run.interrupt.check()
         state = sqlstate.of(error)
         if state in {sqlstate.LOCK_NOT_AVAILABLE, sqlstate.DEADLOCK_DETECTED}:
             return _Missed()
-        if state == sqlstate.QUERY_CANCELED and (self._watch.hit_deadline or self._means.deadline.passed):
+        if state == sqlstate.QUERY_CANCELED and (self._watch.hit_deadline or self._run.deadline.passed):
             blocked = self._watch.blocked or (self._tries and self._tries.blocked)
             seen = f", when it waited for {blocked}" if blocked else ""
             return Busy(f"{step.label}: cancelled at the deadline{seen}", "give the run more time with --deadline")
         if self._session.is_lost:
-            return lost(self._means.control.where)
+            return lost(self._run.control.where)
         return StepFailed(
             f"{step.label}: {_one_line(error)}",
-            step_cure.of(error, self._means.settings),
+            step_cure.of(error, self._run.settings),
             details=_place(error, step),
         )
 

@@ -13,7 +13,7 @@ from lockstep.upgrade.guard import Deferred
 
 if TYPE_CHECKING:
     from lockstep.backfill.store import Backfill
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.environment import Project
     from lockstep.project.plan import Step
 
@@ -43,13 +43,13 @@ def record(connection: Any, step: Step) -> bool:
 class Backfills:
     """The backfills of one run of the migrator."""
 
-    def __init__(self, means: Means, project: Project) -> None:
-        """Take the means of the run."""
-        self._means, self._project = means, project
+    def __init__(self, run: Run, project: Project) -> None:
+        """Take what the run works with."""
+        self._run, self._project = run, project
         self._tried: set[str] = set()
-        self._there = store.there(means.control)  # the ledger keeps its tables while the run lock is held
+        self._there = store.there(run.control)  # the ledger keeps its tables while the run lock is held
         # Most projects have none, and only a step of this run can declare one: not asked around every step.
-        self._any = self._there and bool(store.every(means.control))
+        self._any = self._there and bool(store.every(run.control))
 
     def before(self, step: Step) -> None:
         """Finish what the step needs finished, where there is time; else raise Deferred with the reason."""
@@ -58,7 +58,7 @@ class Backfills:
             needed = needs.of(self._project, step, unfinished, self._parts)
         for item in needed:
             self._try(item)
-            now = store.one(self._means.control, item.name)
+            now = store.one(self._run.control, item.name)
             if now is not None and now.unfinished:
                 raise Deferred(step, (), backfill=_waits_for(now))
 
@@ -72,10 +72,10 @@ class Backfills:
 
     def require_finished(self) -> None:
         """Raise Busy where this release may not be served before a backfill that is not finished."""
-        for item in store.every(self._means.control):
+        for item in store.every(self._run.control):
             if item.before_serving and item.unfinished:
                 self._try(item)
-                now = store.one(self._means.control, item.name)
+                now = store.one(self._run.control, item.name)
                 if now is not None and now.unfinished:
                     raise Busy(
                         f"this release is not served before the end of {_waits_for(now)[1]}",
@@ -83,10 +83,10 @@ class Backfills:
                     )
 
     def _every(self) -> list[Backfill]:
-        return store.every(self._means.control) if self._any else []
+        return store.every(self._run.control) if self._any else []
 
     def _parts(self, item: Backfill) -> set[str]:
-        return target.parts(self._means.control.rows, item.namespace, item.relation)
+        return target.parts(self._run.control.rows, item.namespace, item.relation)
 
     def record(self, connection: Any, step: Step) -> None:
         """Write, in the step's transaction, what it declared or took back, where the ledger has backfills."""
@@ -95,19 +95,19 @@ class Backfills:
 
     def _try(self, item: Backfill) -> None:
         """Work on one, once in a run: what it did not get done in its share of the time is for another run."""
-        means = self._means
+        run = self._run
         if item.name in self._tried:
             return
         self._tried.add(item.name)
         if item.state == "paused":
-            means.tell(progress.line(item))
+            run.tell(progress.line(item))
             return
-        own = means._replace(deadline=Deadline(means.deadline.now() + means.deadline.left() * SHARE))
+        own = run._replace(deadline=Deadline(run.deadline.now() + run.deadline.left() * SHARE))
         worker = Worker(own, item, enough=_will_not_do(own.deadline))
-        worker.run()
-        now = store.one(means.control, item.name)
+        worker.work()
+        now = store.one(run.control, item.name)
         if now is not None:
-            means.tell(progress.line(now))
+            run.tell(progress.line(now))
 
 
 def _will_not_do(deadline: Deadline) -> Any:

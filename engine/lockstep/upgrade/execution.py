@@ -21,8 +21,8 @@ from lockstep.upgrade.statement_runner import StatementRunner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lockstep.ledger import Entry
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
+    from lockstep.ledger.steps import Entry
     from lockstep.postgres.session import Session
     from lockstep.postgres.statements import Statement
     from lockstep.project.plan import Step
@@ -36,12 +36,12 @@ class Execution:
     """The statements of one try of one revision; `at` is how far it is."""
 
     def __init__(
-        self, step: Step, before: Entry | None, means: Means, session: Session, watch: Watch, try_ms: int, judge: Judge
+        self, step: Step, before: Entry | None, run: Run, session: Session, watch: Watch, try_ms: int, judge: Judge
     ) -> None:
-        """Take the step, what the ledger holds of it, and the means of the run."""
+        """Take the step, what the ledger holds of it, and what the run works with."""
         self.step, self.try_ms, self.at = step, try_ms, StatementCursor(step, before)
-        self._means, self._session, self._judge = means, session, judge
-        self._runner = StatementRunner(step, self.at, means, session, watch, try_ms, judge)
+        self._run, self._session, self._judge = run, session, judge
+        self._runner = StatementRunner(step, self.at, run, session, watch, try_ms, judge)
         self._active = False
         self._outside = False
         self._stopped: MigratorError | None = None  # what a revision that catches all errors must not get past
@@ -105,7 +105,7 @@ class Execution:
                 raise ended
             self._session.as_at_the_start()
             self._judge.check(context.connection, self.step)  # what was done so far is committed here
-            self.at.mark(context.connection, self._means)
+            self.at.mark(context.connection, self._run)
             self._left = True
             block.__enter__()
             self.at.keep()
@@ -152,8 +152,8 @@ class Execution:
         return True
 
     def _handle(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
-        self._means.interrupt.check()
-        if self._means.deadline.passed:
+        self._run.interrupt.check()
+        if self._run.deadline.passed:
             raise Busy(
                 f"{self.step.label}: the deadline of the run has passed", "give the run more time with --deadline"
             )

@@ -12,7 +12,7 @@ from lockstep.upgrade import app_schema
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.postgres.control import Control
 
 # Tables, views and sequences of a schema the role lacks a right on; what an extension owns is not ours to grant.
@@ -149,43 +149,43 @@ _VERBS = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRI
 HAS_MAINTAIN = 170000
 
 
-def role_of(means: Means) -> str:
+def role_of(run: Run) -> str:
     """Return the app's role that the project or the operator names; '' where neither does."""
-    return means.settings.app_role
+    return run.settings.app_role
 
 
-def present_role(means: Means) -> str | None:
+def present_role(run: Run) -> str | None:
     """Return the app's role where the server has it."""
-    role = role_of(means)
-    return role if role and means.control.rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)) else None
+    role = role_of(run)
+    return role if role and run.control.rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)) else None
 
 
-def keep(means: Means) -> int:
+def keep(run: Run) -> int:
     """Make the app's role where a password for it is given, and grant what it lacks; return how many statements ran."""
-    role = role_of(means)
-    if not role or not _exists_or_made(means.control, role, means.settings.app_password, means):
+    role = role_of(run)
+    if not role or not _exists_or_made(run.control, role, run.settings.app_password, run):
         return 0
-    control = means.control
+    control = run.control
     schemas = [row[0] for row in control.rows(_SCHEMAS, {"schema": _app_schema(control)})]
     checks = [(check, schema) for schema in schemas for check in _IN_EACH_SCHEMA]
     checks += [(_LEDGER_LACKING, None)]
-    if means.settings.no_temporary_tables:  # an app may well use some
+    if run.settings.no_temporary_tables:  # an app may well use some
         checks += [(_PUBLIC_MAY_MAKE_TEMPORARY, None)]
     statements = [row[0] for check, schema in checks for row in control.rows(check, {"role": role, "schema": schema})]
     for statement in dict.fromkeys(statements):
-        means.control.rows(statement)
+        run.control.rows(statement)
     if statements:
-        means.tell(f"granted    {role}: {len(statements)} rights it lacked")
-    return len(statements) + (app_schema.give(control, role) if means.settings.app_schema else 0)
+        run.tell(f"granted    {role}: {len(statements)} rights it lacked")
+    return len(statements) + (app_schema.give(control, role) if run.settings.app_schema else 0)
 
 
-def put_back(means: Means, connection: Connection) -> int:
+def put_back(run: Run, connection: Connection) -> int:
     """Grant, in a step's own transaction, what the step took from the app's role and this run would grant again."""
-    role = present_role(means)
+    role = present_role(run)
     if not role:
         return 0
     given = 0
-    for (schema,) in prepared.rows(connection, _SCHEMAS, {"schema": _app_schema(means.control)}):
+    for (schema,) in prepared.rows(connection, _SCHEMAS, {"schema": _app_schema(run.control)}):
         for check in (_SCHEMA_LACKING, _LACKING):
             for (statement,) in prepared.rows(connection, check, {"role": role, "schema": schema}):
                 prepared.rows(connection, statement.replace("%", "%%"))
@@ -215,7 +215,7 @@ def _app_schema(control: Control) -> str:
     return rows[0][0] if rows else "public"
 
 
-def _exists_or_made(control: Control, role: str, password: str, means: Means) -> bool:
+def _exists_or_made(control: Control, role: str, password: str, run: Run) -> bool:
     if control.rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)):
         return True
     if not password:
@@ -232,5 +232,5 @@ def _exists_or_made(control: Control, role: str, password: str, means: Means) ->
             f"this role may not create the app's role {role}",
             f"create it by hand (CREATE ROLE {quoted(role)} LOGIN PASSWORD …), or give the migrator's role CREATEROLE",
         ) from None
-    means.tell(f"created    the database role {role}")
+    run.tell(f"created    the database role {role}")
     return True

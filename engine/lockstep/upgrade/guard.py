@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lockstep import contract, ledger
+from lockstep import contract
 from lockstep.contract import ERROR, Contract, catalog, footprint
 from lockstep.errors import Refused
-from lockstep.ledger import releases
+from lockstep.ledger import deferrals, releases, steps
 from lockstep.postgres import prepared
 from lockstep.upgrade import foresight, unknowns
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lockstep.contract.catalog import Catalog, Known
     from lockstep.contract.footprint.judge import Found
     from lockstep.ledger.releases import Release
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.plan import Step
     from lockstep.upgrade.foresight import Foreseen
 
@@ -75,7 +75,7 @@ class Deferred(Refused):
 class Guard:
     """The contracts of one run."""
 
-    def __init__(self, means: Means, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool,
+    def __init__(self, run: Run, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool,
         put_back: Callable[[Connection], int] | None = None,
     ) -> None:  # fmt: skip
         """`unknown`: an app that never reported is live; `strict`: warnings defer too; `ignored`: nothing defers.
@@ -83,7 +83,7 @@ class Guard:
         `put_back` grants in a step's transaction what the run would grant at its end, and returns how much it was.
         """
         self._put_back = put_back
-        self._means, self._app_role = means, app_role
+        self._run, self._app_role = run, app_role
         self._unknown, self._strict, self._ignored = unknown, strict, ignored
         self._known: Known | None = None
         self._before: Catalog | None = None
@@ -92,7 +92,7 @@ class Guard:
         self._untouched = contract.Untouched()
         self._stranger: Contract | None = None
         self._stranger_lacks: frozenset[Need] = frozenset()
-        self._footprint = footprint.Watch(means.control.rows)
+        self._footprint = footprint.Watch(run.control.rows)
         self.unknown: list[unknowns.Unknown] = []  # what may break a release, and was not deferred
 
     def look(self, connection: Connection) -> None:
@@ -103,7 +103,7 @@ class Guard:
             self._known = catalog.know(connection, None, app_role=self._app_role)
         self._before = self._known.catalog
         if self._unknown and not releases.anybody_reported(connection):
-            self._stranger = _found(self._means, contract.of_catalog(self._before))
+            self._stranger = _found(self._run, contract.of_catalog(self._before))
             self._stranger_lacks = frozenset(contract.broken(self._stranger, self._before))
         self._releases(connection)  # a contract that cannot be read is refused before anything runs
         connection.rollback()
@@ -128,7 +128,7 @@ class Guard:
         )
         if objections and not self._ignored:
             raise Deferred(step, objections)
-        self.unknown += unknowns.say(self._means, connection, step, found)
+        self.unknown += unknowns.say(self._run, connection, step, found)
         if newly := [release.digest for release, needs in found if release.recorded and _is_broken(needs)]:
             releases.mark_broken(connection, newly, step.revision)
         if again := [
@@ -154,7 +154,7 @@ class Guard:
         if objections and not self._ignored:
             raise Deferred(step, tuple(objections))
         for risk in risks:
-            self._means.tell(f"risked     {step.label}   {risk}")
+            self._run.tell(f"risked     {step.label}   {risk}")
 
     def _now(self, connection: Connection, step: Step) -> Catalog:
         """Read the catalog as it is in this transaction."""
@@ -181,7 +181,7 @@ class Guard:
         """Return what the step has changed behind the tables of live releases."""
         live = [release for release in self._releases(connection) if release.live]
         contracts = [release.contract or self._as_it_stood() for release in live]
-        return self._footprint.found(connection, contracts, whole=ledger.is_started(connection, step.revision))
+        return self._footprint.found(connection, contracts, whole=steps.is_started(connection, step.revision))
 
     def _judged(
         self, connection: Connection, after: Catalog, behind: tuple[Found, ...]
@@ -210,7 +210,7 @@ class Guard:
         return frozenset(contract.broken(release.contract, self._before, since=self._before))
 
     def _releases(self, connection: Connection) -> tuple[Release, ...]:
-        known = releases.read(connection, self._means.settings.retention_ms, self._contracts)
+        known = releases.read(connection, self._run.settings.retention_ms, self._contracts)
         if self._stranger is None:
             return known
         stranger = releases.Release(releases.UNKNOWN, None, self._stranger, None, False, 0, None, None, False)
@@ -240,17 +240,17 @@ def _is_broken(needs: tuple[Need, ...]) -> bool:
     return any(need.severity == ERROR for need in needs)
 
 
-def record_deferral(means: Means, deferred: Deferred, held_back: list[Step]) -> None:
+def record_deferral(run: Run, deferred: Deferred, held_back: list[Step]) -> None:
     """Write to the ledger what is held back, and for whom."""
     waits_for = [objection.release.digest for objection in deferred.objections]
     waits_for += [f"backfill {deferred.backfill[0]}"] if deferred.backfill[0] else []
-    ledger.defer(means.control, [step.revision for step in held_back], deferred.message, waits_for)
+    deferrals.record(run.control, [step.revision for step in held_back], deferred.message, waits_for)
 
 
-def _found(means: Means, now: Contract) -> Contract:
+def _found(run: Run, now: Contract) -> Contract:
     """Return what an app that never reported may need: the schema as the first run found it that none has finished.
 
     What runs that were cut off or failed have made since is nobody's yet: their release was not let in.
     """
-    [(found,)] = means.control.rows(_FOUND, {"run": means.run, "now": now.to_json()})
+    [(found,)] = run.control.rows(_FOUND, {"run": run.id, "now": now.to_json()})
     return Contract.from_json(found)

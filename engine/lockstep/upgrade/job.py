@@ -7,20 +7,21 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lockstep import contract, ledger
+from lockstep import contract
 from lockstep.errors import Refused
-from lockstep.ledger import Applied, fingerprint, releases
+from lockstep.ledger import deferrals, fingerprint, releases, runs, steps
 from lockstep.postgres import session
 from lockstep.project import manifest, plan, release_contract
 from lockstep.project.checkpoint_file import NONE
 from lockstep.report import counted, step_line
-from lockstep.upgrade import backfill_steps, exposure, foresight, grants, load_within_run, verify
+from lockstep.upgrade import backfill_steps, exposure, foresight, grants, load_as_step, verify
 from lockstep.upgrade.apply import Applier
 from lockstep.upgrade.guard import Deferred, Guard, record_deferral
 from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
+    from lockstep.ledger.steps import Applied
     from lockstep.project.environment import Project
     from lockstep.project.plan import Plan
     from lockstep.upgrade.outcome import Outcome
@@ -35,7 +36,7 @@ SELECT format('%%I.%%I', relnamespace::regnamespace::text, relname) FROM pg_cata
 class Job:
     """One run on the connection that env.py configured; `outcome` is kept up to date."""
 
-    means: Means
+    run: Run
     project: Project
     context: Any
     arguments: dict[str, Any]
@@ -56,7 +57,7 @@ class Job:
         self._keep_seals(made, request.accept_edited)
         outcome.pending = list(made.steps)
         if request.deferred_only:
-            held_back = ledger.deferred(self.means.control)
+            held_back = deferrals.current(self.run.control)
             # Only from the first on: what is held back must not overtake what was never tried.
             outcome.pending = list(itertools.takewhile(lambda step: step.revision in held_back, made.steps))
 
@@ -64,8 +65,8 @@ class Job:
         request, script = self.request, self.project.script
         if request.choose:
             return request.choose(heads)
-        steps = plan.downgrade_steps if request.verb == "downgrade" else plan.upgrade_steps
-        return steps(script, heads, request.target)
+        read = plan.downgrade_steps if request.verb == "downgrade" else plan.upgrade_steps
+        return read(script, heads, request.target)
 
     def apply(self) -> None:
         """Apply each step, up to the first that has to be deferred."""
@@ -74,9 +75,9 @@ class Job:
             return
         if self.verb == "upgrade" and not request.deferred_only:
             self.needed  # noqa: B018 - models that cannot be loaded are refused before anything runs
-        session.require_same_database(self.context.connection, self.means.control)
-        guard, backfills = self._guard(), backfill_steps.Backfills(self.means, self.project)
-        checks = [guard.check, backfills.record, *exposure.watch(self.means.control, self.means.settings)]
+        session.require_same_database(self.context.connection, self.run.control)
+        guard, backfills = self._guard(), backfill_steps.Backfills(self.run, self.project)
+        checks = [guard.check, backfills.record, *exposure.watch(self.run.control, self.run.settings)]
         if self._may_load and not outcome.heads_before:
             self._load(checks)
         self._apply_steps(guard, backfills, checks)
@@ -84,20 +85,20 @@ class Job:
     @property
     def _may_load(self) -> bool:
         """Tell whether it is a run of ours, up from nothing, that may take a checkpoint; Alembic's knows none."""
-        wanted = self.verb == "upgrade" and self.means.settings.checkpoint != NONE
+        wanted = self.verb == "upgrade" and self.run.settings.checkpoint != NONE
         return wanted and not self.request.deferred_only and self.request.choose is None
 
-    def _load(self, checks: load_within_run.Checks) -> None:
+    def _load(self, checks: load_as_step.Checks) -> None:
         """Take from a checkpoint, in one transaction, what an empty database can have from it."""
         outcome = self.outcome
-        outcome.loaded = load_within_run.into_empty(self.means, self.project, self.context, outcome.pending, checks)
+        outcome.loaded = load_as_step.into_empty(self.run, self.project, self.context, outcome.pending, checks)
         if outcome.loaded:
             outcome.pending = [step for step in outcome.pending if step.revision not in outcome.loaded]
             outcome.heads_after = current_heads(self.context)
 
-    def _apply_steps(self, guard: Guard, backfills: backfill_steps.Backfills, checks: load_within_run.Checks) -> None:
+    def _apply_steps(self, guard: Guard, backfills: backfill_steps.Backfills, checks: load_as_step.Checks) -> None:
         outcome = self.outcome
-        applier = Applier(self.context, self.means, self.arguments, guard)
+        applier = Applier(self.context, self.run, self.arguments, guard)
         try:
             applier.checks += checks
             for step in tuple(outcome.pending):
@@ -107,77 +108,77 @@ class Job:
                 outcome.unknown = guard.unknown
                 outcome.pending.remove(step)
                 outcome.heads_after = applier.heads
-                _tell(self.means, applied)
+                _tell(self.run, applied)
                 backfills.after(step)
         except Deferred as deferred:
             if self.verb == "downgrade":
                 raise _not_taken_back(deferred) from None
             outcome.deferred = deferred
-            record_deferral(self.means, deferred, outcome.pending)
-            _tell_deferred(self.means, outcome)
+            record_deferral(self.run, deferred, outcome.pending)
+            _tell_deferred(self.run, outcome)
         finally:
             applier.close()
 
     def _guard(self) -> Guard:
-        settings = self.means.settings
+        settings = self.run.settings
         if settings.ignore_live_releases:
-            ledger.ignore_releases(self.means.control, self.means.run, settings.ignore_live_releases)
+            runs.ignore_releases(self.run.control, self.run.id, settings.ignore_live_releases)
         # A downgrade is a developer's: an app that reports is protected, one that was never seen is not presumed.
         unknown = not settings.no_unknown_release and self.verb == "upgrade"
         guard = Guard(
-            self.means,
+            self.run,
             self._app_role(),
             unknown=unknown,
             strict=settings.strict,
             ignored=bool(settings.ignore_live_releases),
-            put_back=functools.partial(grants.put_back, self.means),
+            put_back=functools.partial(grants.put_back, self.run),
         )
         guard.look(self.context.connection)
         return guard
 
     def _app_role(self) -> str | None:
-        return grants.present_role(self.means)
+        return grants.present_role(self.run)
 
     def _keep_seals(self, made: Plan, accept_edited: str | None) -> None:
         """Refuse edited revisions; adopt applied ones that the ledger has no seal of."""
-        script, control = self.project.script, self.means.control
+        script, control = self.project.script, self.run.control
         applied = plan.applied_revisions(script, made.heads)
-        entries = ledger.entries(control)
+        entries = steps.entries(control)
         if self.verb == "upgrade":
             plan.refuse_half_taken_back(applied, entries)
         accepted = plan.alembic_says(lambda: script.get_revision(accept_edited).revision) if accept_edited else None
         missing = plan.check_seals(applied, entries, accepted)
-        ledger.adopt(control, self.means.run, missing)
+        steps.adopt(control, self.run.id, missing)
         if missing and not entries:
             was = "was" if len(missing) == 1 else "were"
             told = f"{counted(len(missing), 'revision')} that {was} applied before there was a ledger"
-            self.means.tell(f"adopted    {told}")
+            self.run.tell(f"adopted    {told}")
         self.outcome.adopted = len(missing)
 
     def keep_rights(self) -> None:
         """Grant what the app's role lacks; refuse a table that everybody can read."""
         if self.outcome.ahead:
             return
-        grants.keep(self.means)
+        grants.keep(self.run)
         if self.verb == "upgrade":
-            exposure.require_none(self.means.control, self.means.settings)
+            exposure.require_none(self.run.control, self.run.settings)
 
     def verify(self) -> None:
         """Raise Refused if the schema does not serve this release, as far as this run is to bring it there."""
-        digest, control = release_contract.digest(self.project), self.means.control
+        digest, control = release_contract.digest(self.project), self.run.control
         if self.outcome.ahead:
             verify.ahead(control, self.outcome.ahead, digest)
-            releases.expect(control, digest, self.means.settings.commit)
+            releases.expect(control, digest, self.run.settings.commit)
         if not self._is_judged:
             return
-        backfill_steps.Backfills(self.means, self.project).require_finished()
-        if digest and not releases.expect(control, digest, self.means.settings.commit):
+        backfill_steps.Backfills(self.run, self.project).require_finished()
+        if digest and not releases.expect(control, digest, self.run.settings.commit):
             verify.serves(self.context.connection, self.needed, self._app_role(), self.outcome.deferred)
             self.serves = True
 
     def record(self) -> None:
         """Write down which release the schema serves, and how the database is left."""
-        control, settings, outcome = self.means.control, self.means.settings, self.outcome
+        control, settings, outcome = self.run.control, self.run.settings, self.outcome
         if outcome.ahead:
             return
         if self.serves:
@@ -186,7 +187,7 @@ class Job:
             self.context.connection.commit()
         releases.tidy(control)
         if self._is_judged:
-            ledger.forget_deferred(control, but=[step.revision for step in outcome.pending])
+            deferrals.forget(control, but=[step.revision for step in outcome.pending])
         seals = plan.seals(self.project.script, outcome.heads_after)
         fingerprint.note(control, settings, outcome.heads_after, manifest.digest_of(seals))
         if not self.project.manifested:
@@ -231,27 +232,27 @@ def current_heads(context: Any) -> tuple[str, ...]:
     return heads
 
 
-def _tell(means: Means, applied: Applied) -> None:
+def _tell(run: Run, applied: Applied) -> None:
     word = "applied" if applied.direction == "up" else "reverted"
     note = f"   {applied.attempts} tries" if applied.attempts > 1 else ""
     note += "   resumed" if applied.resumed else ""
-    means.tell(step_line(word, applied.label, applied.duration_ms, applied.waited_ms, note))
+    run.tell(step_line(word, applied.label, applied.duration_ms, applied.waited_ms, note))
 
 
-def _tell_deferred(means: Means, outcome: Outcome) -> None:
+def _tell_deferred(run: Run, outcome: Outcome) -> None:
     deferred = outcome.deferred
     if deferred is None:
         return
     for step in outcome.pending:
-        means.tell(f"deferred   {step.label}")
+        run.tell(f"deferred   {step.label}")
         if step is deferred.step:
             for text in deferred.kept:
-                means.tell(f"           stays: {text}")
+                run.tell(f"           stays: {text}")
     if deferred.backfill[1]:
-        means.tell(f"           {deferred.backfill[1]}")
+        run.tell(f"           {deferred.backfill[1]}")
     for objection in deferred.objections:
-        means.tell(f"           {objection.release}")
+        run.tell(f"           {objection.release}")
         for need in objection.needs:
-            means.tell(f"           {need}")
+            run.tell(f"           {need}")
             if need.rule in foresight.RULES:
-                means.tell(f"           Cure: {need.cure}")
+                run.tell(f"           Cure: {need.cure}")

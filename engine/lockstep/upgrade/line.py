@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import MigratorError
 from lockstep.postgres import connect
 from lockstep.project import manifest
-from lockstep.upgrade import holding, look
+from lockstep.upgrade import connected_run, look
 from lockstep.upgrade.outcome import Outcome, explain
 
 if TYPE_CHECKING:
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.environment import Project
     from lockstep.project.manifest import Manifest
     from lockstep.report import Report
@@ -34,19 +34,19 @@ def upgrade(settings: Settings, report: Report, request: Request) -> Outcome:
     """Bring a database to what the project's files lead to, from the first stage on; return what was done."""
     known = manifest.of(settings)
     project = None if known else _loaded(settings)  # files that cannot be read are told before anything else
-    with holding.reached(settings, report) as means:
-        if known and request.is_plain and look.is_at_rest(means, known):
+    with connected_run.reached(settings, report) as run:
+        if known and request.is_plain and look.is_at_rest(run, known):
             outcome = Outcome(known.heads)
             report.data |= outcome.as_dict()
             return outcome
         from lockstep.upgrade import app_schema, load_checkpoint  # noqa: PLC0415 - from here on each stage brings its own
 
-        connect.require_fit(means.control, settings)
-        app_schema.ensure(means)
-        checkpoint = load_checkpoint.instead_of_all(means, known) if known and request.is_plain else None
+        connect.require_fit(run.control, settings)
+        app_schema.ensure(run)
+        checkpoint = load_checkpoint.instead_of_all(run, known) if known and request.is_plain else None
         project = project or (None if checkpoint else _loaded(settings, known))
-        means.interrupt.check()  # nothing is made by a run that was stopped before its lock
-        outcome = migrate(means, project, request, report, checkpoint)
+        run.interrupt.check()  # nothing is made by a run that was stopped before its lock
+        outcome = migrate(run, project, request, report, checkpoint)
     if project and outcome.version_table:
         from lockstep.project import manifest_writer  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ def upgrade(settings: Settings, report: Report, request: Request) -> Outcome:
 
 
 def migrate(
-    means: Means,
+    run: Run,
     project: Project | None,
     request: Request,
     report: Report,
@@ -65,7 +65,7 @@ def migrate(
     from lockstep.upgrade import run_lock  # noqa: PLC0415
 
     outcome = Outcome()
-    with run_lock.locked(means, request.verb, "migrator", outcome) as own:
+    with run_lock.locked(run, request.verb, "migrator", outcome) as own:
         try:
             if checkpoint and checkpoint.still_fits(own):
                 stages(checkpoint.job(own, outcome), request)
@@ -89,7 +89,7 @@ def stages(job: Job | LoadJob, request: Request) -> None:
         job.record()
 
 
-def _within_env(own: Means, project: Project, request: Request, outcome: Outcome) -> None:
+def _within_env(own: Run, project: Project, request: Request, outcome: Outcome) -> None:
     from lockstep.project import environment  # noqa: PLC0415
     from lockstep.upgrade import job  # noqa: PLC0415
 

@@ -12,15 +12,15 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from lockstep import ledger
 from lockstep.errors import MigratorError
+from lockstep.ledger import tables
 from lockstep.postgres import connect
 from lockstep.postgres.limits import LEDGER_OUT_FOR_THE_TRANSACTION
 from lockstep.project import checkpoint_file, manifest
-from lockstep.upgrade import checkpoint_text, exposure
+from lockstep.upgrade import checkpoint_sql, exposure
 
 if TYPE_CHECKING:
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.checkpoint_file import Checkpoint
     from lockstep.project.manifest import Manifest
     from lockstep.upgrade.outcome import Outcome
@@ -46,33 +46,33 @@ class Whole(NamedTuple):
     found: Checkpoint
     known: Manifest
 
-    def still_fits(self, means: Means) -> bool:
+    def still_fits(self, run: Run) -> bool:
         """Tell whether the database, under the run lock, is as empty as it was: another run may have been first."""
-        control = means.control
+        control = run.control
         fits = (
-            checkpoint_text.is_empty(control.rows)[0]
-            and control.row(checkpoint_text.NEVER_STEPPED)[0]
+            checkpoint_sql.is_empty(control.rows)[0]
+            and control.row(checkpoint_sql.NEVER_STEPPED)[0]
             and control.row(_NOBODY_KNOWN)[0]
         )
         if not fits:
             control.rows(_FLUSH)
         return bool(fits)
 
-    def job(self, means: Means, outcome: Outcome) -> LoadJob:
+    def job(self, run: Run, outcome: Outcome) -> LoadJob:
         """Return what does the stages of a run that loads it."""
-        return LoadJob(means, self, outcome)
+        return LoadJob(run, self, outcome)
 
 
-def instead_of_all(means: Means, known: Manifest) -> Whole | None:
+def instead_of_all(run: Run, known: Manifest) -> Whole | None:
     """Return the checkpoint where a load of it is all there is to do; its commits need not wait for the disk."""
-    settings, control = means.settings, means.control
+    settings, control = run.settings, run.control
     if settings.app_schema:  # a checkpoint is of the schema that everybody has
         return None
     found = _of_these(known, settings.checkpoint, settings.config)
-    if found is None or ledger.version(control):
+    if found is None or tables.version(control):
         return None
-    empty, *here = checkpoint_text.is_empty(control.rows)
-    if not empty or checkpoint_text.unfit(found, *here) or exposure.watch(control, settings):
+    empty, *here = checkpoint_sql.is_empty(control.rows)
+    if not empty or checkpoint_sql.unfit(found, *here) or exposure.watch(control, settings):
         return None
     control.rows(_NO_FLUSH)
     return Whole(found, known)
@@ -95,9 +95,9 @@ def _of_these(known: Manifest, given: str, config: str) -> Checkpoint | None:
 class LoadJob:
     """The stages of such a run; what they need besides is imported by the one that does."""
 
-    def __init__(self, means: Means, whole: Whole, outcome: Outcome) -> None:
+    def __init__(self, run: Run, whole: Whole, outcome: Outcome) -> None:
         """Take what the run works with, and the outcome that is kept up to date."""
-        self.means, self.found, self.known, self.outcome = means, whole.found, whole.known, outcome
+        self.run, self.found, self.known, self.outcome = run, whole.found, whole.known, outcome
 
     def plan(self, request: Request) -> None:
         """Nothing is to be chosen: the checkpoint is of all there is."""
@@ -107,25 +107,25 @@ class LoadJob:
         from lockstep import contract  # noqa: PLC0415
 
         begun = time.monotonic()
-        control, found = self.means.control, self.found
+        control, found = self.run.control, self.found
         with (
-            checkpoint_text.errors(self.means, found, lambda: bool(control.raw.closed)),
-            _Transaction(self.means) as connection,
+            checkpoint_sql.errors(self.run, found, lambda: bool(control.raw.closed)),
+            _Transaction(self.run) as connection,
         ):
             with connection.raw.cursor() as cursor:
-                checkpoint_text.into(cursor, found, self.means.run)
+                checkpoint_sql.into(cursor, found, self.run.id)
             nothing = contract.Contract(()).to_json()
-            control.rows(_AT_HEAD, {"heads": list(found.heads), "found": nothing, "run": self.means.run})
+            control.rows(_AT_HEAD, {"heads": list(found.heads), "found": nothing, "run": self.run.id})
         control.rows(_AS_AT_START)
-        control.bound(self.means.settings)
+        control.bound(self.run.settings)
         self.outcome.heads_after, self.outcome.loaded = found.heads, tuple(found.seals)
-        self.means.tell(checkpoint_text.line(found, time.monotonic() - begun))
+        self.run.tell(checkpoint_sql.line(found, time.monotonic() - begun))
 
     def keep_rights(self) -> None:
         """Grant what the app's role lacks."""
         from lockstep.upgrade import grants  # noqa: PLC0415
 
-        grants.keep(self.means)
+        grants.keep(self.run)
 
     def verify(self) -> None:
         """Raise Refused unless the schema serves this release."""
@@ -133,17 +133,17 @@ class LoadJob:
         from lockstep.upgrade import grants, verify  # noqa: PLC0415
 
         self._needed = contract.Contract.from_json(self.known.contract)
-        with _Transaction(self.means) as connection:
-            verify.serves(connection, self._needed, grants.present_role(self.means), None)
+        with _Transaction(self.run) as connection:
+            verify.serves(connection, self._needed, grants.present_role(self.run), None)
 
     def record(self) -> None:
         """Write down the release and how the database is left, on the disk."""
         from lockstep.ledger import fingerprint, releases  # noqa: PLC0415
 
-        self.means.control.rows(_FLUSH)
-        with _Transaction(self.means) as connection:
-            releases.record(connection, self.known.models, self.means.settings.commit, self._needed)
-        fingerprint.note(self.means.control, self.means.settings, self.known.heads, self.known.seals)
+        self.run.control.rows(_FLUSH)
+        with _Transaction(self.run) as connection:
+            releases.record(connection, self.known.models, self.run.settings.commit, self._needed)
+        fingerprint.note(self.run.control, self.run.settings, self.known.heads, self.known.seals)
 
 
 class _Transaction:
@@ -152,31 +152,31 @@ class _Transaction:
     A signal cancels what runs in it, by a connection that is made for that; neither its end nor what comes after.
     """
 
-    def __init__(self, means: Means) -> None:
-        self.raw = self.connection = means.control.raw
+    def __init__(self, run: Run) -> None:
+        self.raw = self.connection = run.control.raw
         self.info: dict[str, Any] = {}
         self.dialect = SimpleNamespace(server_version_info=divmod(self.raw.server_version, 10000))
-        self._means, self._mutex, self._is_over = means, threading.Lock(), False
+        self._run, self._mutex, self._is_over = run, threading.Lock(), False
 
     def __enter__(self) -> Self:
-        self._means.interrupt.check()
+        self._run.interrupt.check()
         limit = f"SET LOCAL statement_timeout = {max(1, int(self._means.deadline.left() * 1000))}"
         path = f"SET LOCAL search_path TO DEFAULT; {LEDGER_OUT_FOR_THE_TRANSACTION}"
-        self._means.control.rows(f"BEGIN; {limit}; {path}")
-        self._means.interrupt.cancel = self._cancel
+        self._run.control.rows(f"BEGIN; {limit}; {path}")
+        self._run.interrupt.cancel = self._cancel
         return self
 
     def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
-        self._means.interrupt.cancel = lambda: None
+        self._run.interrupt.cancel = lambda: None
         with self._mutex:
             self._is_over = True
         if raised is None:
-            self._means.control.rows("COMMIT")
+            self._run.control.rows("COMMIT")
         elif not self.raw.closed:
-            self._means.control.rows("ROLLBACK")
+            self._run.control.rows("ROLLBACK")
 
     def _cancel(self) -> None:
-        control = self._means.control
+        control = self._run.control
         with self._mutex:
             if not self._is_over:
                 with contextlib.closing(connect.open_connection(control.where, 1)) as other:

@@ -17,7 +17,7 @@ from lockstep.ledger import fingerprint
 from lockstep.postgres.limits import application_name
 
 if TYPE_CHECKING:
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.postgres.control import Control
     from lockstep.project.manifest import Manifest
 
@@ -62,9 +62,9 @@ SELECT count(*) = 1 FROM pg_catalog.pg_class
 _USUAL_TABLES = ("migrator.alembic_version", "public.alembic_version")
 
 
-def is_at_rest(means: Means, known: Manifest) -> bool:
+def is_at_rest(run: Run, known: Manifest) -> bool:
     """Tell whether there is nothing to do, by one question, which then has written the run into the ledger."""
-    settings, control = means.settings, means.control
+    settings, control = run.settings, run.control
     if len(known.heads) != 1:
         return False
     row = {
@@ -75,7 +75,7 @@ def is_at_rest(means: Means, known: Manifest) -> bool:
         "pid": control.raw.get_backend_pid(),  # through a pooler, libpq knows only the pooler's own number
     }  # fmt: skip
     for table in _tables(known):
-        means.interrupt.check()
+        run.interrupt.check()
         try:
             return bool(control.rows(_question(table), row))
         except psycopg2.errors.UndefinedTable:
@@ -87,10 +87,10 @@ def is_at_rest(means: Means, known: Manifest) -> bool:
 
 def is_at_head(control: Control, known: Manifest | None) -> bool:
     """Tell whether the database is where the files end, by the ledger too: what only asks need not know more."""
-    from lockstep import ledger  # noqa: PLC0415
+    from lockstep.ledger import steps, tables  # noqa: PLC0415
     from lockstep.project import manifest  # noqa: PLC0415
 
-    if known is None or not ledger.version(control):
+    if known is None or not tables.version(control):
         return False
     for table in _tables(known):
         if control.row(_ONE_TABLE, {"table": table})[0]:
@@ -98,7 +98,7 @@ def is_at_head(control: Control, known: Manifest | None) -> bool:
             break
     else:
         return False
-    entries = ledger.entries(control).values()
+    entries = steps.entries(control).values()
     seals = {item.revision: item.seal or "" for item in entries if item.direction != "down"}
     is_same = heads == known.heads and manifest.digest_of(seals) == known.seals
     return is_same and all(item.state == "finished" for item in entries)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lockstep.errors import MigratorError
-    from lockstep.ledger import Applied
+    from lockstep.ledger.steps import Applied
     from lockstep.project.plan import Step
     from lockstep.upgrade.guard import Deferred, Objection
     from lockstep.upgrade.unknowns import Unknown

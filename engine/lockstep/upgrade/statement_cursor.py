@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lockstep import ledger
 from lockstep.errors import StepFailed
+from lockstep.ledger import steps
 from lockstep.postgres import statements
 
 if TYPE_CHECKING:
-    from lockstep.ledger import Entry
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
+    from lockstep.ledger.steps import Entry
     from lockstep.postgres.statements import Statement
     from lockstep.project.plan import Step
 
@@ -73,12 +73,10 @@ class StatementCursor:
         """Note that all that was counted is committed."""
         self._kept = max(self._kept, len(self.digests))
 
-    def mark(self, connection: Any, means: Means) -> None:
+    def mark(self, connection: Any, run: Run) -> None:
         """Write, in the transaction that is about to be committed, which statements it holds."""
         if self.row is None:
             step = self._step
-            self.row = ledger.mark_started(
-                connection, means.run, step.revision, step.direction, step.seal, self.digests
-            )
+            self.row = steps.mark_started(connection, run.id, step.revision, step.direction, step.seal, self.digests)
         elif len(self.digests) > len(self.done):
-            ledger.mark_cursor(connection, self.row, self.digests)
+            steps.mark_cursor(connection, self.row, self.digests)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lockstep import ledger
 from lockstep.errors import StepFailed
+from lockstep.ledger import steps
 from lockstep.postgres import outside_transaction
 from lockstep.upgrade import foresight
 from lockstep.upgrade.invalid_indexes import Rubble, is_valid
@@ -19,7 +19,7 @@ from lockstep_gate import sqlstate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.postgres.outside_transaction import Kind
     from lockstep.postgres.session import Session
     from lockstep.postgres.statements import Statement
@@ -54,15 +54,15 @@ class StatementRunner:
         self,
         step: Step,
         cursor: StatementCursor,
-        means: Means,
+        run: Run,
         session: Session,
         watch: Watch,
         try_ms: int,
         judge: Judge,
     ) -> None:
-        """Take the step, how far it is, and the means of the run."""
+        """Take the step, how far it is, and what the run works with."""
         self.try_ms, self._step, self._at = try_ms, step, cursor
-        self._means, self._session, self._watch, self._judge = means, session, watch, judge
+        self._run, self._session, self._watch, self._judge = run, session, watch, judge
 
     def renew_limits(self) -> bool:
         """Set the limits of a try for the transaction that runs; tell whether it is still the same."""
@@ -121,7 +121,7 @@ class StatementRunner:
             if wrote:
                 self._judge.check(self._session.context.connection, self._step)
             if counts:
-                ledger.mark_done(ours, self._at.row or 0, self._at.digests)
+                steps.mark_done(ours, self._at.row or 0, self._at.digests)
             ours.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(Exception):  # on a lost connection the server has done it
@@ -152,7 +152,7 @@ class StatementRunner:
             rubble.clear(cursor)
         self._require_valid(cursor, statement.creates_index)
         rubble.look(cursor)
-        ledger.mark_statement(self._means.control, self._at.row or 0, self._at.digests, uncertain=True)
+        steps.mark_statement(self._run.control, self._at.row or 0, self._at.digests, uncertain=True)
         try:
             with self._watch.statement(self._step.label, patient=statement.patient):
                 execute()
@@ -160,7 +160,7 @@ class StatementRunner:
             if not (maybe_done and sqlstate.of(error) in ALREADY_DONE):
                 self._clear_away(cursor, rubble)
                 raise
-        ledger.mark_statement(self._means.control, self._at.row or 0, self._at.digests, uncertain=False)
+        steps.mark_statement(self._run.control, self._at.row or 0, self._at.digests, uncertain=False)
         self._at.keep()
 
     def _limit(self, cursor: Any, how: str, *, patient: bool) -> None:
@@ -173,7 +173,7 @@ class StatementRunner:
         with contextlib.suppress(Exception):  # the error under way is the one to report; the next run clears away
             cursor.execute(f"SET lock_timeout = {CLEAR_MS}; SET statement_timeout = {CLEAR_MS}")
             rubble.clear(cursor)
-            ledger.mark_statement(self._means.control, self._at.row or 0, self._at.digests[:-1], uncertain=False)
+            steps.mark_statement(self._run.control, self._at.row or 0, self._at.digests[:-1], uncertain=False)
 
     def _require_valid(self, cursor: Any, index: str | None) -> None:
         if index and is_valid(cursor, index) is False:
@@ -183,8 +183,8 @@ class StatementRunner:
             )
 
     def _left_ms(self) -> int:
-        return max(1, int(self._means.deadline.left() * 1000))
+        return max(1, int(self._run.deadline.left() * 1000))
 
     def statement_ms(self) -> int:
         """Return how long one statement that blocks clients may run now."""
-        return min(self._means.settings.statement_timeout_ms or self._left_ms(), self._left_ms())
+        return min(self._run.settings.statement_timeout_ms or self._left_ms(), self._left_ms())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lockstep.contract import Contract, Need
     from lockstep.contract.footprint.judge import Found
     from lockstep.ledger.releases import Release
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.plan import Step
 
 # What the contract and the footprint tell of the same change, by other names.
@@ -56,7 +56,7 @@ def with_behind(needs: tuple[Need, ...], behind: Iterable[Found], needed: Contra
 
 
 def say(
-    means: Means, connection: Connection, step: Step, found: Iterable[tuple[Release, tuple[Need, ...]]]
+    run: Run, connection: Connection, step: Step, found: Iterable[tuple[Release, tuple[Need, ...]]]
 ) -> list[Unknown]:
     """Say what is unknown of a step that is about to be committed, and write it to the ledger in its transaction."""
     said = [
@@ -70,11 +70,11 @@ def say(
     for one in said:
         need = one.need
         if str(one.release) not in told:
-            means.tell(f"may break  {step.label}   {one.release}")
+            run.tell(f"may break  {step.label}   {one.release}")
             told.add(str(one.release))
-        means.tell(f"           {need}")
-        means.tell(f"           to find out: {need.cure}")
-        values = {"run": means.run, "revision": one.revision, "release": one.release.digest, "place": need.place}
+        run.tell(f"           {need}")
+        run.tell(f"           to find out: {need.cure}")
+        values = {"run": run.id, "revision": one.revision, "release": one.release.digest, "place": need.place}
         prepared.rows(
             connection, _KEEP, values | {name: getattr(need, name) for name in ("rule", "needs", "offers", "cure")}
         )

@@ -11,13 +11,13 @@ from lockstep.errors import EXIT_DONE, Busy, Refused, Unreachable
 from lockstep.settings import duration_ms
 from lockstep.stop import interrupt
 from lockstep.stop.deadline import Deadline
-from lockstep.upgrade import holding
+from lockstep.upgrade import connected_run
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from lockstep.backfill.store import Backfill
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.report import Report
     from lockstep.settings import Settings
 
@@ -34,12 +34,12 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Work on what is unfinished, show it, or change what workers do."""
     if arguments.action == "run":
         return _run(settings, report, arguments)
-    with holding.connected(settings, report) as means:
-        chosen = _chosen(means, arguments.name)
+    with connected_run.connected(settings, report) as run:
+        chosen = _chosen(run, arguments.name)
         if arguments.action != "status":
-            _move(means, chosen, arguments.action, report)
-            chosen = _chosen(means, arguments.name)
-        return _show(means, chosen, report)
+            _move(run, chosen, arguments.action, report)
+            chosen = _chosen(run, arguments.name)
+        return _show(run, chosen, report)
 
 
 def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
@@ -49,11 +49,11 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
     deadline, has_begun = Deadline.after(settings.deadline_ms), False
     while True:
         try:
-            with holding.connected(settings, report, deadline=deadline) as means:
+            with connected_run.connected(settings, report, deadline=deadline) as run:
                 has_begun = True
-                for item in _chosen(means, arguments.name):
-                    _work(means, item, limits, target_ms)
-                return _show(means, _chosen(means, arguments.name), report)
+                for item in _chosen(run, arguments.name):
+                    _work(run, item, limits, target_ms)
+                return _show(run, _chosen(run, arguments.name), report)
         except Unreachable as lost:
             if not has_begun or deadline.passed:
                 raise
@@ -63,28 +63,28 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
                 asked.sleep(min(WAIT_S, deadline.left()))
 
 
-def _work(means: Means, item: Backfill, limits: Limits, target_ms: int) -> None:
+def _work(run: Run, item: Backfill, limits: Limits, target_ms: int) -> None:
     """Do one backfill, alone or with others; one that is paused when we come is left to the operator."""
     if item.state not in store.OPEN:
         return
     while True:
-        state = Worker(means, item, limits, target_ms).run()
+        state = Worker(run, item, limits, target_ms).work()
         if state == "unfinished":
-            now = store.one(means.control, item.name)
+            now = store.one(run.control, item.name)
             raise Busy(
                 f"the time is up and {progress.line(now)[11:] if now else item.name}",
                 "give it more with --deadline, or run it again: it goes on from where it is",
             )
         if state != "paused":
             return
-        means.tell(f"paused     {item.name}   by an operator; `migrator backfill resume {item.name}` goes on")
-        while store.state(means.control, item.name)[0] == "paused" and not means.deadline.passed:
-            means.interrupt.sleep(WAIT_S)
+        run.tell(f"paused     {item.name}   by an operator; `migrator backfill resume {item.name}` goes on")
+        while store.state(run.control, item.name)[0] == "paused" and not run.deadline.passed:
+            run.interrupt.sleep(WAIT_S)
 
 
-def _chosen(means: Means, name: str | None) -> list[Backfill]:
+def _chosen(run: Run, name: str | None) -> list[Backfill]:
     """Return the backfills of that name, or all; raise Refused where there is none of it."""
-    found = store.every(means.control)
+    found = store.every(run.control)
     if name is None:
         return found
     chosen = [item for item in found if item.name == name]
@@ -94,9 +94,9 @@ def _chosen(means: Means, name: str | None) -> list[Backfill]:
     return chosen
 
 
-def _move(means: Means, chosen: list[Backfill], action: str, report: Report) -> None:
+def _move(run: Run, chosen: list[Backfill], action: str, report: Report) -> None:
     of, to, note = _MOVES[action]
-    moved = [item for item in chosen if item.state in of and store.set_state(means.control, item.name, to, note, of=of)]
+    moved = [item for item in chosen if item.state in of and store.set_state(run.control, item.name, to, note, of=of)]
     if not moved:
         raise Refused(
             f"there is nothing to {action}",
@@ -105,11 +105,11 @@ def _move(means: Means, chosen: list[Backfill], action: str, report: Report) -> 
     report.data["moved"] = [item.name for item in moved]
 
 
-def _show(means: Means, chosen: list[Backfill], report: Report) -> int:
+def _show(run: Run, chosen: list[Backfill], report: Report) -> int:
     report.data["backfills"] = [as_dict(item) for item in chosen]
     for item in chosen:
         report.line(progress.line(item, item.rate))
-        for relation, key, _, message in store.aside(means.control, item.name)[:10]:
+        for relation, key, _, message in store.aside(run.control, item.name)[:10]:
             report.line(f"  aside    {relation} {', '.join(key)}   {message}")
     unfinished = sum(item.unfinished for item in chosen)
     text = f"{unfinished} unfinished" if unfinished else "nothing is left to do" if chosen else "there is no backfill"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep import contract, ledger
+from lockstep import contract
 from lockstep.contract import catalog
 from lockstep.develop import models_copy, proving, replay
 from lockstep.errors import EXIT_DONE, Refused
+from lockstep.ledger import steps, tables
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
 from lockstep.project import environment, plan
-from lockstep.upgrade import exposure, grants, holding
+from lockstep.upgrade import connected_run, exposure, grants
 from lockstep.verbs import checkpoint
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ def _database(settings: Settings, project: Project, report: Report) -> list[str]
     """Refuse edited revisions; return every right the app's role has beyond the rows of its tables."""
     from lockstep.verbs.plan import read  # noqa: PLC0415
 
-    with holding.connected(settings, report) as means:
-        made = read(means, project, "heads")
-        if ledger.version(means.control) and not made.ahead:
-            plan.check_seals(plan.applied_revisions(project.script, made.heads), ledger.entries(means.control), None)
+    with connected_run.connected(settings, report) as run:
+        made = read(run, project, "heads")
+        if tables.version(run.control) and not made.ahead:
+            plan.check_seals(plan.applied_revisions(project.script, made.heads), steps.entries(run.control), None)
         report.line("checked    the seals of what is applied")
-        role = grants.present_role(means)
-        found = grants.excess(means.control, role) if role else []
-        public = exposure.find(means.control.rows, settings)
+        role = grants.present_role(run)
+        found = grants.excess(run.control, role) if role else []
+        public = exposure.find(run.control.rows, settings)
     report.line("checked    that no table is open to everybody through a Data API")
     report.line(
         f"checked    the rights of {role}" if role else "unchecked  the rights of the app's role: it is not here"

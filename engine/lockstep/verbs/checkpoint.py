@@ -9,7 +9,7 @@ from lockstep.develop import replay
 from lockstep.develop.checkpoint import rows, snapshot
 from lockstep.errors import EXIT_DONE, Refused
 from lockstep.project import checkpoint_file, environment, plan
-from lockstep.upgrade import checkpoint_text
+from lockstep.upgrade import checkpoint_sql
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -62,7 +62,7 @@ def findings(settings: Settings, project: Project, report: Report) -> list[str]:
         return []
     try:
         found = checkpoint_file.read(place)
-        checkpoint_text.require_same(found, checkpoint_text.here(project.script, found))
+        checkpoint_sql.require_same(found, checkpoint_sql.here(project.script, found))
         with replay.at(settings, project, found.head) as first:
             one = first.snapshot()
         wrong = _unequal(settings, project, place, one)

@@ -7,11 +7,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lockstep import ledger
 from lockstep import settings as given
 from lockstep.errors import EXIT_DONE
+from lockstep.ledger import tables
 from lockstep.postgres import connect, pooler, tls
-from lockstep.upgrade import exposure, holding
+from lockstep.upgrade import connected_run, exposure
 from lockstep_gate import masking
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     findings = _process()
     for name, text in findings:
         report.line(f"{name:<10} {text}")
-    with holding.connected(settings, report) as means:
-        seen = _database(means.control, settings)
+    with connected_run.connected(settings, report) as run:
+        seen = _database(run.control, settings)
     for name, text in seen:
         report.line(f"{name:<10} {text}")
     report.data["findings"] = [{"about": name, "finding": text} for name, text in (*findings, *seen)]
@@ -74,6 +74,6 @@ def _database(control: Control, settings: Settings) -> list[tuple[str, str]]:
         ("pooler", between),
         ("tls", tls.verdict(control.raw)[0]),
         ("clock", f"the database's is {theirs - ours:+.1f} s from this machine's"),
-        ("ledger", f"version {ledger.version(control)}" if ledger.version(control) else "none yet"),
+        ("ledger", f"version {tables.version(control)}" if tables.version(control) else "none yet"),
         ("data api", f"{len(exposed)} tables open to everybody" if exposed else "no table open to everybody"),
     ]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep import ledger
 from lockstep.errors import EXIT_DONE, Refused
+from lockstep.ledger import releases
 from lockstep.project import environment, manifest
-from lockstep.upgrade import holding, line
+from lockstep.upgrade import connected_run, line
 from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.report import Report
     from lockstep.settings import Settings
 
@@ -23,10 +23,10 @@ _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datnam
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Revert down to a target, under the same lock, limits and ledger as an upgrade."""
     project = environment.load(settings, manifest.of(settings))
-    with holding.connected(settings, report) as means:
+    with connected_run.connected(settings, report) as run:
         if not arguments.yes:
-            _refuse_under_a_live_app(means)
-        outcome = line.migrate(means, project, Request("downgrade", arguments.revision), report)
+            _refuse_under_a_live_app(run)
+        outcome = line.migrate(run, project, Request("downgrade", arguments.revision), report)
     if outcome.ahead:
         raise Refused(
             f"the database is at {', '.join(outcome.ahead)}, which has no file here",
@@ -38,9 +38,9 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     )
 
 
-def _refuse_under_a_live_app(means: Means) -> None:
-    instances = ledger.live_instances(means.control, means.settings.retention_ms)
-    sessions = means.control.row(_SESSIONS, (means.settings.app_role,))[0]
+def _refuse_under_a_live_app(run: Run) -> None:
+    instances = releases.live_instances(run.control, run.settings.retention_ms)
+    sessions = run.control.row(_SESSIONS, (run.settings.app_role,))[0]
     if instances or sessions:
         raise Refused(
             f"the app is in session on this database ({instances} instances reported, {sessions} connections)",

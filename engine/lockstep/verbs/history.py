@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep import ledger
 from lockstep.errors import EXIT_DONE
-from lockstep.ledger import history
-from lockstep.upgrade import holding
+from lockstep.ledger import history, tables
+from lockstep.upgrade import connected_run
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,9 +20,9 @@ _WORDS = {"up": "applied", "down": "reverted", "adopt": "adopted", "stamp": "sta
 
 def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the ledger's steps, the newest first."""
-    with holding.connected(settings, report) as means:
+    with connected_run.connected(settings, report) as run:
         limit = min(max(1, arguments.limit), MOST)
-        steps = history.steps(means.control, limit) if ledger.version(means.control) else []
+        steps = history.steps(run.control, limit) if tables.version(run.control) else []
     report.data["steps"] = steps
     for item in steps:
         word = _WORDS[item["direction"]] if item["state"] == "finished" else "started"

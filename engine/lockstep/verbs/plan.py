@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lockstep import ledger
 from lockstep.errors import EXIT_DONE, Refused
+from lockstep.ledger import deferrals, steps, tables
 from lockstep.postgres import connect
 from lockstep.project import manifest, plan, release_contract
-from lockstep.upgrade import holding, look, verify
+from lockstep.upgrade import connected_run, look, verify
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.environment import Project
     from lockstep.project.plan import Plan, Step
     from lockstep.report import Report
@@ -24,17 +24,17 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     """Show the pending revisions in order, each with its SQL."""
     known = manifest.of(settings) if arguments.revision == "head" else None
     project = None if known else load(settings)
-    with holding.connected(settings, report) as means:
-        if known and look.is_at_head(means.control, known):
+    with connected_run.connected(settings, report) as run:
+        if known and look.is_at_head(run.control, known):
             return _tell(report, plan.Plan(known.heads, ()), None, {})
         project = project or load(settings)
-        made = read(means, project, arguments.revision)
+        made = read(run, project, arguments.revision)
         digest = release_contract.digest(project)
         if made.ahead:
-            verify.ahead(means.control, made.ahead, digest)
-        has_ledger = ledger.version(means.control) > 0
-        entries = ledger.entries(means.control) if has_ledger else {}
-        waiting = ledger.deferred(means.control) if has_ledger else {}
+            verify.ahead(run.control, made.ahead, digest)
+        has_ledger = tables.version(run.control) > 0
+        entries = steps.entries(run.control) if has_ledger else {}
+        waiting = deferrals.current(run.control) if has_ledger else {}
         plan.check_seals(plan.applied_revisions(project.script, made.heads), entries, None)
     return _tell(report, made, project, waiting)
 
@@ -93,7 +93,7 @@ def why_deferred(step: Step, waiting: dict[str, tuple[str, Any]]) -> str:
     return f"   deferred since {since:%Y-%m-%d %H:%M:%S}: {reason}"
 
 
-def read(means: Means, project: Project, target: str) -> Plan:
+def read(run: Run, project: Project, target: str) -> Plan:
     """Return the plan towards a target, read without the lock."""
     from lockstep.project import environment  # noqa: PLC0415
     from lockstep.upgrade.job import current_heads  # noqa: PLC0415
@@ -104,6 +104,6 @@ def read(means: Means, project: Project, target: str) -> Plan:
         heads = current_heads(context)
         found.append(plan.make(project.script, heads, lambda: plan.upgrade_steps(project.script, heads, target)))
 
-    engine = connect.migrating_engine(means.control.where, means.settings)
+    engine = connect.migrating_engine(run.control.where, run.settings)
     environment.inside(project, work, connect=engine.connect, reads=True)
     return found[0]

@@ -13,7 +13,7 @@ from lockstep.errors import EXIT_DONE, Refused, Usage
 from lockstep.project import environment, manifest_writer, plan
 from lockstep.report import Report, counted
 from lockstep.stop import interrupt
-from lockstep.upgrade import holding
+from lockstep.upgrade import connected_run
 from lockstep.upgrade.line import migrate
 from lockstep.upgrade.request import Request
 
@@ -79,8 +79,8 @@ def _written(
     environment.point(project, url)
     own = settings._replace(database_url=url, app_role="", app_password="", checkpoint="none")
     quiet = Report(quiet=True)
-    with holding.connected(own, quiet) as means:
-        migrate(means, project, Request(replay=True), quiet)
+    with connected_run.connected(own, quiet) as run:
+        migrate(run, project, Request(replay=True), quiet)
     interrupt.heed()
     return drafting.written(project, own, message, url, heads)
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lockstep import ledger
 from lockstep.backfill import progress, store
 from lockstep.errors import EXIT_DONE
-from lockstep.ledger import history, releases
+from lockstep.ledger import deferrals, history, releases, tables
 from lockstep.project import manifest, plan, release_contract
-from lockstep.upgrade import holding, look
+from lockstep.upgrade import connected_run, look
 from lockstep.verbs.plan import held_back, load, read, why_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.environment import Project
     from lockstep.project.manifest import Manifest
     from lockstep.project.plan import Plan
@@ -50,8 +49,8 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     """Show the state of the database as the ledger and the revision files have it."""
     known = manifest.of(settings)
     project = None if known else load(settings)
-    with holding.connected(settings, report) as means:
-        seen = _look(means, known, project)
+    with connected_run.connected(settings, report) as run:
+        seen = _look(run, known, project)
     report.data |= _data(seen)
     _show(seen, report)
     return report.finish(
@@ -59,25 +58,25 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     )
 
 
-def _look(means: Means, known: Manifest | None, project: Project | None) -> _Seen:
-    if known and look.is_at_head(means.control, known):
+def _look(run: Run, known: Manifest | None, project: Project | None) -> _Seen:
+    if known and look.is_at_head(run.control, known):
         made = plan.Plan(known.heads, ())
     else:
-        project = project or load(means.settings)
-        made = read(means, project, "heads")
-    has_ledger = ledger.version(means.control) > 0
+        project = project or load(run.settings)
+        made = read(run, project, "heads")
+    has_ledger = tables.version(run.control) > 0
     digest = release_contract.digest(project) if project else known and known.models
     return _Seen(
-        where=means.control.where.shown,
+        where=run.control.where.shown,
         made=made,
         has_ledger=has_ledger,
         digest=digest,
-        served=bool(has_ledger and digest and releases.is_recorded(means.control, digest)),
-        waiting=ledger.deferred(means.control) if has_ledger else {},
-        live=ledger.live_instances(means.control, means.settings.retention_ms),
-        backfills=store.every(means.control),
-        releases=releases.read_by(means.control, means.settings.retention_ms) if has_ledger else (),
-        runs=history.runs(means.control, RUNS) if has_ledger else [],
+        served=bool(has_ledger and digest and releases.is_recorded(run.control, digest)),
+        waiting=deferrals.current(run.control) if has_ledger else {},
+        live=releases.live_instances(run.control, run.settings.retention_ms),
+        backfills=store.every(run.control),
+        releases=releases.read_by(run.control, run.settings.retention_ms) if has_ledger else (),
+        runs=history.runs(run.control, RUNS) if has_ledger else [],
     )
 
 

@@ -16,7 +16,7 @@ from lockstep.postgres import connect
 from lockstep.postgres.address import address
 from lockstep.project import env_substitution, environment, lockstep_section
 from lockstep.report import Report
-from lockstep.upgrade import app_schema, holding, line, run_lock
+from lockstep.upgrade import app_schema, connected_run, line, run_lock
 from lockstep.upgrade.job import Job, current_heads
 from lockstep.upgrade.outcome import Outcome, explain
 from lockstep.upgrade.request import Request
@@ -108,8 +108,8 @@ def _stock(context: Any) -> None:
     if not own.database_url:
         own = own._replace(database_url=context.config.get_main_option("sqlalchemy.url") or "")
     if _command(context) == "upgrade" and own.app_schema:
-        with holding.connected(own, Report()) as means:
-            app_schema.ensure(means)
+        with connected_run.connected(own, Report()) as run:
+            app_schema.ensure(run)
     engine = connect.migrating_engine(address(own.database_url), own)
     with engine.connect() as connection:
         context.configure(connection=connection, **options(context, connection))
@@ -122,7 +122,10 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
     ask = migration._migrations_fn  # noqa: SLF001 - what the command at hand gave to Alembic
     heads = migration.get_current_heads()
     if getattr(ask, "__qualname__", "").startswith("ensure_version."):
-        with holding.connected(own, Report()) as means, run_lock.locked(means, "ensure_version", "alembic", Outcome()):
+        with (
+            connected_run.connected(own, Report()) as run,
+            run_lock.locked(run, "ensure_version", "alembic", Outcome()),
+        ):
             ask(heads, migration)  # the schema of the version table is the ledger's, which is there now
             migration.connection.commit()
         return
@@ -132,12 +135,12 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
         return
     migration.connection.rollback()
     script = ScriptDirectory.from_config(config)
-    with holding.connected(own, Report()) as means:
+    with connected_run.connected(own, Report()) as run:
         outcome = Outcome()
         if moves:
             project = environment.Project(config, script, settings=own)
             verb = "upgrade" if steps[0].is_upgrade else "downgrade"
-            with run_lock.locked(means, verb, "alembic", outcome) as locked:
+            with run_lock.locked(run, verb, "alembic", outcome) as locked:
                 job = Job(locked, project, migration, arguments, verb, outcome)
                 try:
                     line.stages(job, Request(verb, choose=lambda now: list(ask(now, migration))))
@@ -145,7 +148,7 @@ def _work(config: Any, migration: Any, arguments: dict[str, Any], own: settings.
                     explain(error, outcome)
                     raise
         else:
-            with run_lock.locked(means, "stamp", "alembic", outcome):
+            with run_lock.locked(run, "stamp", "alembic", outcome):
                 migration._migrations_fn = lambda *_: steps  # noqa: SLF001
                 migration.run_migrations(**arguments)
                 migration.connection.commit()

@@ -54,15 +54,15 @@ def _check_drift(settings: Settings, outcome: Outcome, report: Report) -> None:
     from lockstep.develop import drift  # noqa: PLC0415 - for a nightly job
     from lockstep.project import environment, manifest  # noqa: PLC0415 - for a nightly job
     from lockstep.stop import interrupt  # noqa: PLC0415 - for a nightly job
-    from lockstep.upgrade import holding  # noqa: PLC0415 - for a nightly job
+    from lockstep.upgrade import connected_run  # noqa: PLC0415 - for a nightly job
 
     interrupt.heed()
     project = environment.load(settings, manifest.of(settings))
     if project.models is None or set(outcome.heads_after) != set(project.script.get_heads()):
         report.line("drift      not looked for: the database is not at the head of these files")
         return
-    with holding.connected(settings, report) as means:
-        found, strangers = drift.find(means.control.where, settings, project)
+    with connected_run.connected(settings, report) as run:
+        found, strangers = drift.find(run.control.where, settings, project)
     report.data["drift"] = found
     for table in strangers:
         report.line(f"stranger   {table}   no model and no revision made it: it is left alone")

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import psycopg2
 import sqlalchemy as sa
 
-from lockstep import contract, ledger
+from lockstep import contract
 from lockstep.contract.footprint import reading
-from lockstep.ledger.run_context import Means
+from lockstep.ledger import runs, tables
+from lockstep.ledger.run_context import Run
 from lockstep.postgres.control import Control
 from lockstep.project.plan import Step
 from lockstep.upgrade import grants
@@ -44,9 +45,9 @@ def record(url: str) -> None:
     """Write to the ledger of a database that the release lives there, and what it needs."""
     needed = contract.Contract.from_json(derive(models.Base.metadata).to_json())
     with control(url) as session:
-        ledger.prepare(session)
-        run = ledger.start_run(session, "upgrade", "migrator", "abc")
-        ledger.finish_run(session, run, "done", heads=((), ()))
+        tables.prepare(session)
+        run = runs.start(session, "upgrade", "migrator", "abc")
+        runs.finish(session, run, "done", heads=((), ()))
         session.rows(
             "INSERT INTO migrator.release (digest, commit, contract) VALUES (%s, 'abc', %s)", (DIGEST, needed.to_json())
         )
@@ -66,10 +67,10 @@ def control(url: str):
         raw.close()
 
 
-def means(session, told: list[str]) -> Means:
+def run_context(session, told: list[str]) -> Run:
     settings = SimpleNamespace(retention_ms=86_400_000, app_role=database.ROLE)
     run = session.row("INSERT INTO migrator.run (verb, road) VALUES ('upgrade', 'migrator') RETURNING id")[0]
-    return Means(session, settings, None, None, told.append, run)
+    return Run(session, settings, None, None, told.append, run)
 
 
 def text(sql: str, url: str) -> str:
@@ -102,7 +103,7 @@ def judged(
     told: list[str] = []
     engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg2"), poolclass=sa.NullPool)
     with control(url) as session, engine.connect() as connection:
-        run = means(session, told)
+        run = run_context(session, told)
         put_back = functools.partial(grants.put_back, run) if granted else None
         guard = Guard(run, app_role, unknown=False, strict=strict, ignored=False, put_back=put_back)
         guard.look(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from lockstep.ledger.run_context import Means
+from lockstep.ledger.run_context import Run
 from lockstep.postgres import connect
 from lockstep.postgres.control import errors_of_server
 from lockstep.stop import watchdog
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def reached(settings: Settings, report: Report, deadline: Deadline | None = None) -> Iterator[Means]:
-    """Connect within the run's deadline and ask nothing yet; signals listened to; yields the run's means.
+def reached(settings: Settings, report: Report, deadline: Deadline | None = None) -> Iterator[Run]:
+    """Connect within the run's deadline and ask nothing yet; signals listened to; yields the run.
 
     The deadline is counted from now, unless the run began before and has one.
     """
@@ -30,14 +30,14 @@ def reached(settings: Settings, report: Report, deadline: Deadline | None = None
         control = connect.reach(settings, deadline, interrupt, report.line)
         try:
             with errors_of_server(control.where):
-                yield Means(control, settings, deadline, interrupt, report.line)
+                yield Run(control, settings, deadline, interrupt, report.line)
         finally:
             control.close()
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, report: Report, deadline: Deadline | None = None) -> Iterator[Means]:
+def connected(settings: Settings, report: Report, deadline: Deadline | None = None) -> Iterator[Run]:
     """Do the same, and ask the server whether it can be migrated."""
-    with reached(settings, report, deadline) as means:
-        connect.require_fit(means.control, settings)
-        yield means
+    with reached(settings, report, deadline) as run:
+        connect.require_fit(run.control, settings)
+        yield run

@@ -13,7 +13,7 @@ from lockstep.report import step_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from lockstep.ledger.run_context import Means
+    from lockstep.ledger.run_context import Run
     from lockstep.project.checkpoint_file import Checkpoint
 
 DIRECTION = "adopt"  # what the ledger knows of an older day: in the schema, and not by a step of this run
@@ -125,18 +125,18 @@ def line(found: Checkpoint, seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def errors(means: Means, found: Checkpoint, is_lost: Callable[[], bool]) -> Iterator[None]:
+def errors(run: Run, found: Checkpoint, is_lost: Callable[[], bool]) -> Iterator[None]:
     """Turn what the server says to a checkpoint into one clear line, with the place in the file."""
     try:
         yield
     except BaseException as error:
-        means.interrupt.check()
+        run.interrupt.check()
         if is_lost():
-            raise lost(means.control.where) from error
+            raise lost(run.control.where) from error
         original = getattr(error, "orig", error)
         if isinstance(error, MigratorError) or not hasattr(original, "pgcode"):
             raise
-        raise _failed(original, found, is_empty(means.control.rows)[0]) from error
+        raise _failed(original, found, is_empty(run.control.rows)[0]) from error
 
 
 def _failed(error: Any, found: Checkpoint, empty: bool) -> StepFailed:
