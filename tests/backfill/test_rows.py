@@ -1,6 +1,7 @@
 """Rows: what a row does that the change fails on, that stays as it was, or that comes while the work goes on."""
 
 import pytest
+import sqlalchemy as sa
 
 from lockstep.backfill import batch
 
@@ -112,3 +113,58 @@ def test_a_batch_that_was_cut_off_for_its_length_is_not_tried_at_that_size_again
     assert run("backfill", project=project).code == 0
     # The second half of the rows follows in batches that aim at 50 ms of locks.
     assert db.one("SELECT sum(batches) FROM migrator.backfill_range WHERE kind = 'walk'") > 10
+
+
+SKIPS = """CREATE FUNCTION skip_some() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN IF OLD.id {which} THEN RETURN NULL; END IF; RETURN NEW; END $$"""
+SKIPPING = "CREATE TRIGGER skip_some BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION skip_some()"
+HIDDEN = (
+    "ALTER TABLE people ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE people FORCE ROW LEVEL SECURITY",
+    "CREATE POLICY reads ON people FOR SELECT USING (true)",
+    "CREATE POLICY writes ON people FOR UPDATE USING (id {which})",
+    "CREATE ROLE {role} NOSUPERUSER LOGIN PASSWORD 'made-up'",
+)
+
+
+@pytest.mark.parametrize(("which", "row"), [(">= 0", 1), ("= 2500", 2500)])
+def test_a_row_that_a_trigger_keeps_from_every_update_ends_the_work_with_the_row_and_the_trigger(made, db, which, row):
+    done = made("lower(name)", before=[SKIPS.format(which=which), SKIPPING])
+    assert done.code == 4
+    assert f"people id={row}" in done.last
+    assert "the UPDATE passes the row by" in done.last
+    assert "the trigger skip_some leaves rows out of an UPDATE without an error" in done.last
+    assert db.one("SELECT count(*) FROM people WHERE handle IS NULL") == (3000 if row == 1 else 1)
+
+
+def test_rows_that_a_trigger_passes_by_are_set_aside_where_the_revision_says_so(made, db):
+    done = made("lower(name)", before=[SKIPS.format(which="% 1000 = 7"), SKIPPING], on_error="set aside")
+    assert done.code == 0, done.text
+    assert "set aside  people id=7" in done.out
+    assert db.rows("SELECT id FROM people WHERE handle IS NULL ORDER BY id") == [(7,), (1007,), (2007,)]
+
+
+@pytest.mark.parametrize(("which", "row"), [("< 0", 1), ("<> 2500", 2500)])
+def test_a_row_that_row_security_hides_from_the_update_ends_the_work_with_the_row(project, run, db, which, row):
+    """As a role that owns the table and that its row security binds."""
+    name = sa.make_url(db.url).database
+    role, bound = f"bound_{name}", sa.make_url(db.url).set(username=f"bound_{name}", password="made-up")
+    project.sql("a1", PEOPLE, SEED, *(one.format(which=which, role=role) for one in HIDDEN))
+    assert run("upgrade", project=project).code == 0
+    db.rows(f"GRANT ALL ON SCHEMA migrator, public TO {role}; GRANT CREATE ON DATABASE {name} TO {role}")
+    db.rows(f"GRANT ALL ON ALL TABLES IN SCHEMA migrator TO {role}; ALTER TABLE people OWNER TO {role}")
+    try:
+        project.revision("b2", "op.backfill('people', set={'handle': 'lower(name)'}, where='handle IS NULL')")
+        done = run("upgrade", project=project, url=bound.render_as_string(hide_password=False))
+        assert done.code == 4, done.text
+        assert f"people id={row}" in done.last
+        assert "row security leaves rows out of an UPDATE without an error" in done.last
+    finally:
+        db.rows(f"REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_rule_that_takes_the_update_ends_the_work(made, db):
+    done = made("lower(name)", before=["CREATE RULE no_update AS ON UPDATE TO people DO INSTEAD NOTHING"])
+    assert done.code == 4
+    assert "cannot perform UPDATE RETURNING on relation" in done.last
+    assert db.one("SELECT count(handle) FROM people") == 0

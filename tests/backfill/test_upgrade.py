@@ -143,3 +143,18 @@ def test_without_the_ledger_the_change_is_made_at_once(people, run, db, server):
     done = run("upgrade", project=project)
     assert done.code == 0, done.text
     assert db.one("SELECT count(*) FROM people WHERE handle LIKE 'NAME%%'") == 10
+
+
+def test_a_backfill_that_failed_is_mentioned_by_every_later_upgrade_and_by_status(people, run):
+    project = people(10, """op.backfill("people", set={"handle": "(1 / (id - 5))::text"}, where="handle IS NULL")""")
+    assert run("upgrade", project=project).code == 4
+    for _ in range(2):
+        later = run("upgrade", project=project)
+        assert later.code == 0, later.text
+        assert "backfill   people_handle   failed" in later.out
+        assert "people id=5: division by zero" in later.out
+        assert later.last.endswith(
+            "backfill people_handle failed: see `migrator backfill status`, mend it, then `migrator backfill`"
+        )
+    assert run("upgrade", "--json", project=project).json["failed_backfills"] == ["people_handle"]
+    assert "backfill   people_handle   failed" in run("status", project=project).out

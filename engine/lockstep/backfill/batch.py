@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lockstep.backfill import ranges, store, target
+from lockstep.backfill import passed_by, ranges, store, target
 from lockstep.backfill.store import Moved
 from lockstep.backfill.stride import HELD, stride
 from lockstep.postgres import connect
@@ -41,6 +41,7 @@ class Failing(Exception):
         """Hold the rows and what is wrong with them."""
         super().__init__(message)
         self.walk, self.held, self.keys, self.message, self.sqlstate = walk, held, keys, message, sqlstate
+        self.cure = ""
 
 
 @dataclass(frozen=True)
@@ -231,12 +232,39 @@ class Batches:
             if only and is_of_a_row(error.pgcode):
                 raise Failing(walk, held, only, error.diag.message_primary or str(error), error.pgcode) from error
             raise
+        rows = self._counted(cursor, walk, held)
+        if not rows:
+            rows = self._require_reached(cursor, walk, held, where)
+        self.checked = rows > 0
+        return rows
+
+    def _counted(self, cursor: Any, walk: Walk, held: Lease) -> int:
+        """Return how many rows the UPDATE changed; raise Failing where the predicate stayed true in one."""
         rows, still = cursor.fetchone()
         if still:
-            keys = [tuple(key) for key in still]
-            raise Failing(walk, held, keys, "the change leaves the row as one still to be done")
-        self.checked = rows > 0
+            failing = Failing(
+                walk, held, [tuple(key) for key in still], "the change leaves the row as one still to be done"
+            )
+            failing.cure = (
+                "the predicate has to be false for a row once it is changed: narrow it (… AND source IS NOT NULL)"
+            )
+            raise failing
         return int(rows)
+
+    def _require_reached(self, cursor: Any, walk: Walk, held: Lease, where: Any) -> int:
+        """Change rows that nobody else holds; raise Failing where the UPDATE passes them by."""
+        if keys := passed_by.locked(cursor, walk, where, aside=self._aside):
+            update = walk.update(walk.exactly(keys), skip_locked=False, aside=self._aside)
+            cursor.execute(*walk.counted(update))
+            if rows := self._counted(cursor, walk, held):
+                return rows
+        else:
+            keys = passed_by.hidden(cursor, walk, where, aside=self._aside)
+        if keys:
+            failing = Failing(walk, held, keys, passed_by.MESSAGE)
+            failing.cure = passed_by.CURE.format(whose=passed_by.cause(cursor, walk))
+            raise failing
+        return 0
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: what the data of a row can bring about.

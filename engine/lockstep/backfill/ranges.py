@@ -132,6 +132,14 @@ class Walk:
         counted = f"SELECT count(*), (array_agg(key) FILTER (WHERE still))[1:{STILL_SHOWN}] FROM lockstep"  # noqa: S608 - quoted names, and texts of our own
         return f"WITH lockstep AS ({sql} {returning}) {counted}", values
 
+    def untouched(
+        self, where: tuple[str, list[str]], number: int, *, aside: bool, lock: str | None
+    ) -> tuple[str, list[str]]:
+        """Return the SELECT of keys within a condition that are still to be done; `lock`: NOWAIT, SKIP LOCKED."""
+        condition, values = self.undone(where, aside=aside)
+        locked = f" FOR NO KEY UPDATE {lock}" if lock else ""
+        return f"SELECT {self._texts} FROM {self._from} WHERE {condition} LIMIT {number}{locked}", values  # noqa: S608 - quoted names, and texts of our own
+
     def left_over(self, number: int, *, aside: bool) -> tuple[str, list[str]]:
         """Return the SELECT of keys that are still to be done, wherever they are."""
         where, values = self.undone(("true", []), aside=aside)

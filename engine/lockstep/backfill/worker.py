@@ -214,10 +214,7 @@ class _Round:
         more = f" (and {len(failing.keys) - 1} or more others)" if len(failing.keys) > 1 else ""
         what = f"{shown}{more}: {failing.message}"
         if self.backfill.on_error == "stop":
-            cure = "" if failing.sqlstate else (
-                "the predicate has to be false for a row once it is changed: narrow it (… AND source IS NOT NULL)"
-            )  # fmt: skip
-            raise self.worker.failed(what, cure)
+            raise self.worker.failed(what, failing.cure)
         self.batches.set_aside(failing)
         self.batches.limit = None
         aside = len(store.aside(self.run.control, self.backfill.name))

@@ -82,6 +82,13 @@ class Backfills:
                         "run `migrator backfill`, or this again with more time: it goes on from where it is",
                     )
 
+    def tell_failed(self) -> tuple[str, ...]:
+        """Tell of each backfill that stopped and waits for somebody, whichever run it was; return their names."""
+        failed = [item for item in self._every() if item.state == "failed"]
+        for item in failed:
+            self._run.tell(progress.line(item))
+        return tuple(item.name for item in failed)
+
     def _every(self) -> list[Backfill]:
         return store.every(self._run.control) if self._any else []
 

@@ -185,6 +185,7 @@ class Job:
             digest = release_contract.digest(self.project)
             releases.record(self.context.connection, digest, settings.commit, self.needed)
             self.context.connection.commit()
+        outcome.failed_backfills = backfill_steps.Backfills(self.run, self.project).tell_failed()
         releases.tidy(control)
         if self._is_judged:
             deferrals.forget(control, but=[step.revision for step in outcome.pending])

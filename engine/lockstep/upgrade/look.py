@@ -37,6 +37,7 @@ SELECT heads
                                     WHERE digest = %(models)s AND broken_by IS NULL AND contract IS NOT NULL))
    AND NOT EXISTS (SELECT FROM migrator.run WHERE finished IS NULL)
    AND NOT EXISTS (SELECT FROM migrator.deferred)
+   AND NOT EXISTS (SELECT FROM migrator.backfill WHERE state = 'failed')
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated'))
    AND NOT EXISTS (SELECT FROM migrator.instance i
                    WHERE coalesce(ended, seen) < now() - interval '30 days'

@@ -26,6 +26,7 @@ class Outcome:
         self.version_table: str | None = None  # Alembic's, where the run had to find it
         self.deferred: Deferred | None = None
         self.unknown: list[Unknown] = []
+        self.failed_backfills: tuple[str, ...] = ()  # of this run or an earlier one
 
     def as_dict(self) -> dict:
         """Return the outcome as the JSON documents show it."""
@@ -39,6 +40,7 @@ class Outcome:
             "stays": list(self.deferred.kept) if self.deferred else [],
             "unknown": [one.as_dict() for one in self.unknown],
             "waits_for_backfill": (self.deferred.backfill[0] or None) if self.deferred else None,
+            "failed_backfills": list(self.failed_backfills),
         }  # fmt: skip
 
 

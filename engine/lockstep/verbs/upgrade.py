@@ -77,6 +77,15 @@ def _check_drift(settings: Settings, outcome: Outcome, report: Report) -> None:
 
 
 def _last_word(outcome: Outcome) -> str:
+    if not outcome.failed_backfills:
+        return _done(outcome)
+    failed = ", ".join(outcome.failed_backfills)
+    return (
+        f"{_done(outcome)}; backfill {failed} failed: see `migrator backfill status`, mend it, then `migrator backfill`"
+    )
+
+
+def _done(outcome: Outcome) -> str:
     at = ", ".join(outcome.heads_after) or "base"
     loaded = f"{len(outcome.loaded)} loaded from the checkpoint, " if outcome.loaded else ""
     if outcome.ahead:
