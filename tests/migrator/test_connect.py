@@ -164,3 +164,38 @@ def test_a_replica_is_refused(run, project, tmp_path_factory, request):
                 assert cursor.fetchone() == (True, None)
         finally:
             embedded.stop(running)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u@h/d?sslmode=required", "the value of sslmode in the URL is not one that it can have"),
+        ("postgresql://u@h/d?channel_binding=yes", "the value of channel_binding in the URL is not one"),
+        ("postgresql://u@h/d?sslmod=require", "holds an option that PostgreSQL does not know"),
+        ("postgresql://u@h/my db", "holds white space. Cure: in a name or a password a space is written as %20"),
+        ("postgresql://u@h:abc/d", "names a port that is not valid"),
+        ("postgresql://u@/d?host=h:99999&host=h:1", "names a port that is not valid"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said(run, url, says):
+    done = run("wait", "--wait", "1s", url=url)
+    assert done.code == 2, done.text
+    assert says in done.last
+
+
+def test_channel_binding_without_encryption_is_not_waited_for(run, server):
+    done = run("wait", url=f"{server.url}?channel_binding=require&sslmode=disable")
+    assert done.code == 2
+    assert "channel binding is required, and the connection is not encrypted. Cure: add sslmode=require" in done.last
+
+
+@pytest.mark.parametrize("written", ["@{one},{two}/{name}", "@/{name}?host={one}&host={two}"])
+def test_of_several_hosts_the_first_that_answers_is_taken(run, db, written):
+    from sqlalchemy import make_url  # noqa: PLC0415
+
+    url = make_url(db.url)
+    places = written.format(one=f"{url.host}:1", two=f"{url.host}:{url.port}", name=url.database)
+    done = run("wait", url=f"postgresql://{url.username}:{url.password}{places}")
+    assert done.code == 0, done.text
+    dead = run("wait", "--wait", "1s", url="postgresql://u@/d?host=127.0.0.1:1&host=127.0.0.1:2")
+    assert dead.last.startswith("unreachable: u@127.0.0.1:1,127.0.0.1:2/d does not answer")

@@ -13,6 +13,7 @@ from lockstep.errors import Usage
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://")  # the app's driver may be another one: it is the same database
 _PORTS = range(1, 65536)
 _LONGEST_LABEL = 63
+_HOST_AND_PORT = re.compile(r"^([^/:,\[\]]+):(\d+)$")
 
 
 class Address(NamedTuple):
@@ -38,11 +39,36 @@ def address(url: str, variable: str = "MIGRATOR_DATABASE_URL") -> Address:
         )
     if not _SCHEME.match(url):
         raise Usage(f"{variable} is not a PostgreSQL URL", "it has to begin with postgresql://")
-    dsn = _SCHEME.sub("postgresql://", url)
+    dsn = _hosts_as_libpq_has_them(_SCHEME.sub("postgresql://", url))
     parts = _parts(dsn, variable)
     host = parts.get("host") or parts.get("hostaddr") or "local socket"
-    port = int(parts.get("port", "").split(",")[0] or 5432)
-    return Address(dsn, f"{parts.get('user', '')}@{host}:{port}/{parts.get('dbname', '')}", host, port)
+    ports = [int(port or 5432) for port in parts.get("port", "").split(",")]
+    return Address(dsn, f"{parts.get('user', '')}@{_places(host, ports)}/{parts.get('dbname', '')}", host, ports[0])
+
+
+def _places(host: str, ports: list[int]) -> str:
+    """Return hosts and ports as libpq pairs them: one port is all hosts'."""
+    hosts = host.split(",")
+    each = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+    return ",".join(f"{name}:{port}" for name, port in zip(hosts, each, strict=True))
+
+
+def _hosts_as_libpq_has_them(dsn: str) -> str:
+    """Write SQLAlchemy's `?host=a:1&host=b:2` as libpq's `?host=a,b&port=1,2`; leave every other URL as it is.
+
+    https://docs.sqlalchemy.org/en/20/dialects/postgresql.html#specifying-multiple-fallback-hosts
+    """
+    head, mark, query = dsn.partition("?")
+    options = query.split("&")
+    named = [item.removeprefix("host=") for item in options if item.startswith("host=")]
+    if len(named) < 2 and not any(_HOST_AND_PORT.match(name) for name in named):  # noqa: PLR2004
+        return dsn
+    pairs = [_HOST_AND_PORT.match(name) for name in named]
+    hosts = ",".join(pair[1] if pair else name for pair, name in zip(pairs, named, strict=True))
+    ports = ",".join(pair[2] if pair else "" for pair in pairs)
+    rest = [item for item in options if not item.startswith("host=")]
+    more = [f"port={ports}"] if ports.strip(",") else []
+    return head + mark + "&".join((*rest, f"host={hosts}", *more))
 
 
 def _parts(dsn: str, variable: str) -> dict[str, str]:
@@ -50,12 +76,14 @@ def _parts(dsn: str, variable: str) -> dict[str, str]:
     cannot = f"{variable} cannot be read as a URL"
     cure = "percent-encode special characters in user and password (@ is %40, / is %2F, % is %25)"
     rest = dsn.removeprefix("postgresql://")
+    if re.search(r"\s", rest):
+        raise Usage(f"{variable} holds white space", "in a name or a password a space is written as %20")
     # With a bare @ or / in it, libpq would take the end of the password for the host, and messages would show it.
-    if rest.count("@") > 1 or ("@" in rest and "/" in rest.partition("@")[0]) or re.search(r"[\s\0]", rest):
+    if rest.count("@") > 1 or ("@" in rest and "/" in rest.partition("@")[0]) or "\0" in rest:
         raise Usage(cannot, cure)
     try:
         parts: dict[str, str] = psycopg2.extensions.parse_dsn(dsn)
-        ports = [int(port) for port in parts.get("port", "5432").split(",") if port]
+        ports = [int(port) if port.isdecimal() else 0 for port in parts.get("port", "5432").split(",") if port]
         for host in parts.get("host", "").split(","):
             *above, last = host.split(".")
             if not host.isascii() or max(map(len, (*above, last))) > _LONGEST_LABEL or not all(above):

@@ -38,8 +38,15 @@ _FINAL = (
     (r'role ".*" does not exist', "the role does not exist", "create it, or correct the user in the URL"),
     (r'role ".*" is not permitted to log in', "the role may not log in", "ALTER ROLE … LOGIN, or use another one"),
     (r"permission denied for database", "the role may not connect to the database", "GRANT CONNECT ON DATABASE … TO …"),
-    (r"invalid \w+ value|unrecognized configuration parameter|invalid value for parameter",
-     "the URL holds an option that PostgreSQL does not know", "check what follows the ? in the URL"),
+    (r"invalid (\w+) value|invalid value for parameter \"(\w+)\"|for connection option \"(\w+)\"",
+     "the value of {} in the URL is not one that it can have", "see https://www.postgresql.org/docs/current/libpq-connect.html"),
+    (r'unrecognized configuration parameter "([\w.]+)"', "the URL sets {}, which the server does not know",
+     "check what follows options= in the URL"),
+    (r"channel binding required, but SSL not in use",
+     "channel binding is required, and the connection is not encrypted",
+     "add sslmode=require to the URL, or take channel_binding away"),
+    (r"channel binding (is )?required", "channel binding is required, and the server does not offer it",
+     "let the server use scram-sha-256, or take channel_binding away from the URL"),
     (r"root certificate file|certificate verify failed|does not match host name",
      "the server's certificate is not trusted", "check MIGRATOR_TLS_CA, or sslmode and sslrootcert in the URL"),
     (r"server does not support SSL", "the server takes no encrypted connections, and one is required",
@@ -76,8 +83,9 @@ def _reason(error: psycopg2.OperationalError, where: Address) -> str:
     said = [line for line in lines if not line.startswith("Is the server running")]
     text = said[-1] if said else "no reason given"
     for sign, message, cure in _FINAL:
-        if re.search(sign, text):
-            raise Usage(f"{where.shown}: {message}", cure) from None
+        if found := re.search(sign, text):
+            option = next(filter(None, found.groups()), "")
+            raise Usage(f"{where.shown}: {message.format(option)}", cure) from None
     # libpq names host and port itself; never a password.
     return re.sub(r"^connection to server .* failed: |^.*FATAL: *", "", text)
 

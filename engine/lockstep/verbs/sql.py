@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alembic import command
 
 from lockstep.backfill import declare  # noqa: F401 - registers op.backfill
-from lockstep.errors import EXIT_DONE, MigratorError, StepFailed
+from lockstep.errors import EXIT_DONE, MigratorError, StepFailed, masked
 from lockstep.project import environment, offline, plan
+from lockstep.project.broken_python import is_broken
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from lockstep.project.environment import Project
     from lockstep.report import Report
     from lockstep.settings import Settings
 
@@ -36,14 +40,28 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
     except MigratorError:
         raise
     except (Exception, SystemExit) as error:
-        raise StepFailed(
-            "a revision cannot be rendered without a database "
-            f"({type(error).__name__}: {' '.join(str(error).split())})",
-            "`migrator plan` shows which; a revision that reads data has no SQL before it runs",
-        ) from error
+        raise _unrendered(project, error) from error
     text = written.getvalue()
     report.data["sql"] = text
     if report.as_json:
         return report.finish(EXIT_DONE, "done", "done: rendered; nothing was changed")
     report.line(text.rstrip())
     return EXIT_DONE
+
+
+def _unrendered(project: Project, error: BaseException) -> StepFailed:
+    """Return the error for a revision that has no SQL: it reads what only a database has, or it is broken."""
+    kind, said = type(error).__name__, " ".join(masked(str(error)).split())
+    versions = [Path(place).resolve() for place in project.script._version_locations]  # noqa: SLF001 - all of them
+    lines = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if any(place in Path(frame.filename).resolve().parents for place in versions)
+    ]
+    where = f"{lines[-1]}: " if lines else ""
+    if is_broken(kind, said):
+        return StepFailed(f"{where}the revision is broken ({kind}: {said})", "correct it")
+    return StepFailed(
+        f"{where}the revision reads the database, and `sql` has none ({kind}: {said})",
+        "its SQL is known only when it runs: `migrator upgrade` runs it, `migrator rehearse` shows what it does",
+    )
