@@ -56,3 +56,31 @@ def test_the_hint_of_the_server_is_shown(project, run, db):
     project.sql("a1", "SELECT no_such_function(1)")
     done = run("upgrade", project=project)
     assert (done.code, "hint: " in done.text) == (4, True), done.text
+
+
+@pytest.mark.parametrize(
+    ("sql", "cure"),
+    [
+        ("CREATE EXTENSION nobody_wrote_it", "have the platform or a superuser make the extension first"),
+        ("CREATE TABLE auth.users (id int)", "make the schema in an earlier revision"),
+        ("CREATE TABLE t (id int)", "somebody made it outside of these revisions"),
+        ("ALTER TABLE t ADD COLUMN id int", "somebody made it outside of these revisions"),
+        ("ALTER TABLE t ALTER n SET NOT NULL", "bring the rows that it met into order first"),
+        ("CREATE UNIQUE INDEX ON t (id)", "bring the rows that it met into order first"),
+        ("ALTER TABLE t ADD CHECK (id > 5)", "bring the rows that it met into order first"),
+        ("ALTER TABLE t DROP COLUMN id", "change or drop first what depends on it, in the same revision"),
+        ("SELECT 1 / 0", "correct the revision file, or the data it met"),
+    ],
+)
+def test_a_step_that_fails_says_what_to_do_about_that_error(project, run, db, sql, cure):
+    db.rows("CREATE TABLE t (id int, n int); INSERT INTO t VALUES (1), (1); CREATE VIEW v AS SELECT id FROM t")
+    project.sql("a1", sql)
+    done = run("upgrade", project=project)
+    assert done.code == 4
+    assert f"Cure: {cure}" in done.last
+    assert done.last.endswith("nothing of it was kept. (exit 4; run it again after that change)")
+
+
+def test_a_revision_whose_python_fails_is_to_be_corrected(project, run):
+    project.revision("a1", "op.create_tabel('t')")
+    assert "Cure: correct the revision file; nothing of it was kept" in run("upgrade", project=project).last
