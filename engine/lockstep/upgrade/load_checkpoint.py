@@ -160,7 +160,7 @@ class _Transaction:
 
     def __enter__(self) -> Self:
         self._run.interrupt.check()
-        limit = f"SET LOCAL statement_timeout = {max(1, int(self._means.deadline.left() * 1000))}"
+        limit = f"SET LOCAL statement_timeout = {max(1, int(self._run.deadline.left() * 1000))}"
         path = f"SET LOCAL search_path TO DEFAULT; {LEDGER_OUT_FOR_THE_TRANSACTION}"
         self._run.control.rows(f"BEGIN; {limit}; {path}")
         self._run.interrupt.cancel = self._cancel
