@@ -248,8 +248,10 @@ class Popen:
         return self.returncode
 
     def send_signal(self, number):
+        # It may end between the question and the signal: its parent is another process, which waits for it.
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self):
         self.send_signal(signal.SIGTERM)
