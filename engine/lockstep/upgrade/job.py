@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lockstep import contract
 from lockstep.errors import Refused
 from lockstep.ledger import deferrals, fingerprint, releases, runs, steps
-from lockstep.postgres import session
-from lockstep.project import manifest, plan, release_contract
+from lockstep.postgres import connect, session
+from lockstep.project import environment, manifest, plan, release_contract
 from lockstep.project.checkpoint_file import NONE
 from lockstep.report import counted, step_line
 from lockstep.upgrade import backfill_steps, exposure, foresight, grants, load_as_step, verify
@@ -20,6 +20,8 @@ from lockstep.upgrade.guard import Deferred, Guard, record_deferral
 from lockstep.upgrade.request import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lockstep.ledger.run_context import Run
     from lockstep.ledger.steps import Applied
     from lockstep.project.environment import Project
@@ -216,6 +218,19 @@ class Job:
         if manifested and manifested.contract:
             return contract.Contract.from_json(manifested.contract)
         return release_contract.needed(self.project)
+
+
+def within_env(
+    run: Run, project: Project, request: Request, outcome: Outcome, stages: Callable[[Job, Request], None]
+) -> None:
+    """Do the stages where env.py runs the migrations; what it connects to in a replay is the throw-away database."""
+
+    def work(context: Any, arguments: dict[str, Any]) -> None:
+        stages(Job(run, project, context, arguments, request.verb, outcome), request)
+
+    engine = connect.migrating_engine(run.control.where, run.settings)
+    throw_away = run.control.where.dsn if request.replay else ""
+    environment.inside(project, work, connect=engine.connect, redirect=throw_away)
 
 
 def _not_taken_back(deferred: Deferred) -> Refused:

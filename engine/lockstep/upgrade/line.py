@@ -2,16 +2,15 @@
 
     settings -> connect -> look -> lock -> plan -> apply (step by step) -> verify -> record -> report
 
-`upgrade` enters at the top, and leaves after the look where there is nothing to do: up to there the driver and the
-standard library are enough, and what needs Alembic, SQLAlchemy or a revision file is imported by the stage that does.
-`migrate` enters at the lock, with a connection that is there: a downgrade, a replay on a throw-away database. The
-stock `alembic` command enters `stages`, in an env.py that has connected (`stock_alembic`). Who does the stages: a `job`
-on env.py's connection, or, where a checkpoint is all there is to do, one on the driver's alone (`load_checkpoint`).
+`upgrade` enters at the top, and leaves after the look where there is nothing to do. Up to there the driver and the
+standard library are enough; each later stage imports what it needs. `migrate` enters at the lock, for a downgrade or
+a replay on a throw-away database. The stock `alembic` command enters at `stages` (`stock_alembic`). A `job` does the
+stages on env.py's connection; a `load_checkpoint` does them where a checkpoint is all there is to do.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lockstep.errors import MigratorError
 from lockstep.postgres import connect
@@ -70,7 +69,9 @@ def migrate(
             if checkpoint and checkpoint.still_fits(own):
                 stages(checkpoint.job(own, outcome), request)
             else:
-                _within_env(own, project or _loaded(own.settings), request, outcome)
+                from lockstep.upgrade import job  # noqa: PLC0415
+
+                job.within_env(own, project or _loaded(own.settings), request, outcome, stages)
         except MigratorError as error:
             explain(error, outcome)
             raise
@@ -87,18 +88,6 @@ def stages(job: Job | LoadJob, request: Request) -> None:
         job.keep_rights()
         job.verify()
         job.record()
-
-
-def _within_env(own: Run, project: Project, request: Request, outcome: Outcome) -> None:
-    from lockstep.project import environment  # noqa: PLC0415
-    from lockstep.upgrade import job  # noqa: PLC0415
-
-    def work(context: Any, arguments: dict[str, Any]) -> None:
-        stages(job.Job(own, project, context, arguments, request.verb, outcome), request)
-
-    engine = connect.migrating_engine(own.control.where, own.settings)
-    throw_away = own.control.where.dsn if request.replay else ""
-    environment.inside(project, work, connect=engine.connect, redirect=throw_away)
 
 
 def _loaded(settings: Settings, known: Manifest | None = None) -> Project:
