@@ -1,7 +1,7 @@
-"""Observe: a revision's statements as they run, each with what the server did for it out.
+"""Observe: watch each statement of a revision as it runs, and write down what the server did for it.
 
-Asked on the revision's own connection and inside its transaction, before and after each statement. Outside of a
-transaction locks are gone when the statement is: there a second connection looks while it runs.
+The server is asked before and after each statement, on the revision's own connection and inside its transaction. A
+statement outside of any transaction has given its locks back when it ends: there a second connection looks meanwhile.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from lockstep.develop.rehearsal import snapshot
-from lockstep.develop.rehearsal.observation import BACKFILL, STRENGTH, Changes, Lock, Observation
+from lockstep.develop.rehearsal import snapshot, statement_kind
+from lockstep.develop.rehearsal.observation import STRENGTH, Changes, Lock, Observation
 from lockstep.postgres import statements
 from lockstep.project import early_commit
 from lockstep_gate import sqlstate
@@ -28,30 +28,7 @@ if TYPE_CHECKING:
     from lockstep.postgres.control import Control
 
 LONGEST_SQL = 4000
-DECLARED_BY = "lockstep.backfill.declare"
 _DATA = {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
-
-
-@functools.lru_cache(maxsize=512)
-def kind(sql: str) -> str:
-    """Return the grammar's name of a statement; of several in one text the first, with a plus."""
-    import pgparse  # noqa: PLC0415
-
-    try:
-        nodes = [next(iter(node["stmt"])) for node in pgparse.parse(statements._PLACEHOLDER.sub("$1", sql))]  # noqa: SLF001
-    except (pgparse.PGQueryError, ValueError):
-        return ""
-    return (nodes[0] + ("+" if len(nodes) > 1 else "")) if nodes else ""
-
-
-def _kind(sql: str) -> str:
-    """Return a statement's kind; what `op.backfill` runs here at once, `upgrade` does in batches afterwards."""
-    frame: Any = sys._getframe()  # noqa: SLF001
-    while frame is not None:
-        if frame.f_globals.get("__name__") == DECLARED_BY:
-            return BACKFILL
-        frame = frame.f_back
-    return kind(sql)
 
 
 class Observer:
@@ -164,7 +141,7 @@ class Observer:
                 raise
             took = time.monotonic() - began
             notices = tuple(raw.notices)
-            light = kind(sql) in _DATA
+            light = statement_kind.of(sql) in _DATA
             after = snapshot.take(ours, before.catalog if light else None)
         self._last = after
         self._record(sql, began, took, outside, before, after, notices, after.locks, after.locks - before.locks)
@@ -237,7 +214,8 @@ class Observer:
             self.touched |= snapshot.reindexed(before.catalog, after.catalog)
         read = _grown(before, after, 0)
         self.observations.append(Observation(
-            sql=sql[:LONGEST_SQL], kind=_kind(sql), line=self._line(), transaction=self._transaction, outside=outside,
+            sql=sql[:LONGEST_SQL], kind=statement_kind.running(sql), line=self._line(),
+            transaction=self._transaction, outside=outside,
             began_ms=(began - self._began) * 1000, duration_ms=took * 1000,
             held=_strongest(snapshot.locks(set(held), catalogs, self._standing)),
             taken=_strongest(snapshot.locks(set(taken), catalogs, self._standing)),
@@ -261,7 +239,8 @@ class Observer:
     ) -> None:
         said = " ".join(str(getattr(error, "orig", None) or error).split())
         self.observations.append(Observation(
-            sql=sql[:LONGEST_SQL], kind=_kind(sql), line=self._line(), transaction=self._transaction, outside=outside,
+            sql=sql[:LONGEST_SQL], kind=statement_kind.running(sql), line=self._line(),
+            transaction=self._transaction, outside=outside,
             began_ms=(began - self._began) * 1000, duration_ms=(time.monotonic() - began) * 1000,
             changes=changes or Changes(), error=said, sqlstate=sqlstate.of(error),
         ))  # fmt: skip
