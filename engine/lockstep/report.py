@@ -1,6 +1,7 @@
-"""Report: what a run did in, lines for people or JSON for machines out.
+"""Report: tell what a run does, in lines for people and as JSON for machines.
 
-Lines go out as they happen. With --json the lines go to stderr, and stdout holds one JSON document.
+Each line goes out as it happens. With --json the lines go to stderr, and stdout holds one JSON document. A terminal
+gets colours and tables (`terminal`); a log, a pipe and a file get plain lines.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from lockstep.stop import signals
 
 if TYPE_CHECKING:
-    from io import TextIOBase
+    from typing import TextIO
 
     from lockstep.errors import MigratorError
 
@@ -30,17 +31,55 @@ class Report:
         self.data: dict[str, object] = {}
         self.out = sys.stdout  # kept: what a revision prints is sent elsewhere
 
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self.as_json else self.out
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Tell whether a person at a terminal reads along."""
+        return not self.quiet and _is_terminal(self._stream)
+
+    def prepare(self) -> None:
+        """Load what a terminal needs, before anything is locked: it takes a while."""
+        if self.is_looked_at:
+            from lockstep import terminal  # noqa: F401, PLC0415 - only for a terminal
+
     def line(self, text: str = "") -> None:
         """Write one line for people, at once."""
         if self.quiet:
             return
-        _write(sys.stderr if self.as_json else self.out, text)
+        if self.is_looked_at:
+            from lockstep import terminal  # noqa: PLC0415 - only for a terminal
+
+            text = terminal.line(self._stream, text)
+        _write(self._stream, text)
+
+    def sql(self, lines: list[str]) -> None:
+        """Write lines of SQL, as they are."""
+        if self.is_looked_at:
+            from lockstep import terminal  # noqa: PLC0415 - only for a terminal
+
+            _write(self._stream, terminal.sql(self._stream, "\n".join(lines)))
+            return
+        for one in lines:
+            self.line(one)
+
+    def table(self, headings: tuple[str, ...], rows: list[tuple[str, ...]], lines: list[str]) -> None:
+        """Write a table to a terminal; to all else the lines, which say the same."""
+        if self.is_looked_at and rows:
+            from lockstep import terminal  # noqa: PLC0415 - only for a terminal
+
+            _write(self._stream, terminal.table(self._stream, headings, rows))
+            return
+        for one in lines:
+            self.line(one)
 
     def finish(self, code: int, outcome: str, text: str) -> int:
         """Write the last word: what happened, whether it is safe to run again, what to do; return the exit code."""
         if not self.quiet:
             signals.last_word()
-        self.line(text)
+            _write(self._stream, text)  # plain: a run with nothing to do says this and no more
         if self.as_json:
             document = {"format": FORMAT, "verb": self.verb, "outcome": outcome, "exit_code": code, **self.data}
             _write(self.out, json.dumps(document, default=str, indent=2))
@@ -64,7 +103,7 @@ class Report:
             }
             _write(self.out, json.dumps(document, default=str, indent=2))
         cure = f" Cure: {error.cure}." if error.cure else ""
-        _write(sys.stderr, f"{error.word}: {error.message}.{cure} (exit {error.code}; {error.again})")
+        _write(sys.stderr, _in_colour(f"{error.word}: {error.message}.{cure} (exit {error.code}; {error.again})"))
         return error.code
 
 
@@ -73,7 +112,26 @@ def step_line(word: str, label: str, duration_ms: int, waited_ms: int, note: str
     return f"{word:<10} {label:<36} {duration_ms:>6} ms   waited {waited_ms} ms{note}"
 
 
-def _write(stream: TextIOBase, text: str) -> None:
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # it was closed
+        return False
+
+
+def _in_colour(text: str) -> str:
+    """Return the last word of a run that failed as a terminal shows it, plain where that cannot be loaded any more."""
+    if not _is_terminal(sys.stderr):
+        return text
+    try:
+        from lockstep import terminal  # noqa: PLC0415 - only for a terminal
+
+        return terminal.last_word(sys.stderr, text)
+    except (OSError, ImportError, MemoryError):  # the machine may have run out of open files or of memory
+        return text
+
+
+def _write(stream: TextIO, text: str) -> None:
     """Write a line; a reader that went away (`| head`) does not fail the run."""
     with contextlib.suppress(BrokenPipeError, ValueError, OSError):
         print(text, file=stream, flush=True)

@@ -1,18 +1,13 @@
 """Verbs: what an operator sees and says."""
 
-import contextlib
-import os
-import pty
 import re
-import subprocess
-import sys
 import time
 
 import pytest
 
 from lockstep.verbs import backfill
 from tests.app.rig import Network
-from tests.migrator.rig import ROOT, until
+from tests.migrator.rig import at_a_terminal, until
 
 SLOW = """op.backfill("people", set={"handle": "lower(name) || pg_sleep(0.01)"}, where="handle IS NULL")"""
 MORE = "INSERT INTO people (name) SELECT 'Name ' || n FROM generate_series(1, 6000) AS n"
@@ -102,23 +97,15 @@ def test_a_signal_ends_a_worker_and_what_it_did_is_counted(slow, worker, run, db
 
 def test_a_person_at_a_terminal_sees_a_bar_that_is_gone_at_the_end(slow, db):
     db.rows("DELETE FROM people WHERE id > 300")
-    mine, theirs = pty.openpty()
-    environment = {"MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(slow.ini), "PYTHONPATH": str(ROOT)}
-    with os.fdopen(mine, "rb", buffering=0) as terminal:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "migrator", "backfill"],
-            env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=theirs,
-        )  # fmt: skip
-        os.close(theirs)
-        seen = b""
-        with contextlib.suppress(OSError):  # what Linux says once the other end is closed
-            while part := terminal.read(4096):
-                seen += part
-        assert process.wait(60) == 0, seen
-    bars = re.findall(rb"\r\x1b\[K(\[#*\.*\] people_handle   running   \d+ % of about [^\r]*)", seen)
+    code, seen = at_a_terminal(
+        "-m", "migrator", "backfill", MIGRATOR_DATABASE_URL=db.url, MIGRATOR_CONFIG=str(slow.ini)
+    )
+    assert code == 0, seen
+    bars = re.findall(r"\r\x1b\[K([^\r]*[━╸╺][^\r]* people_handle   running   \d+ % of about [^\r]*)", seen)
     assert bars, seen
-    assert {len(bar.partition(b"]")[0]) for bar in bars} == {25}
-    assert seen.endswith(b"\r\x1b[K"), seen
+    assert {len(re.findall("[━╸╺]", bar)) for bar in bars} == {24}
+    assert "\n" not in "".join(bars)
+    assert "\r\x1b[K" in seen.rpartition("╸")[2], seen  # it is gone before the last word
 
 
 def test_a_connection_that_is_lost_is_made_again_after_a_pause(people, run, db, undone):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import io
 import json
 import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import textwrap
 import threading
 import time
@@ -261,6 +266,22 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(10)
+
+
+def at_a_terminal(*arguments, **environment):
+    """Run Python with stdout and stderr at a terminal; return the exit code and all that the terminal was sent."""
+    mine, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    own = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "PATH": os.environ["PATH"], **environment}
+    with os.fdopen(mine, "rb", buffering=0) as terminal:
+        words = [sys.executable, *map(str, arguments)]
+        process = subprocess.Popen(words, env=own, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # what Linux says once the other end is closed
+            while part := terminal.read(4096):
+                seen += part
+        return process.wait(SECONDS), seen.decode().replace("\r\n", "\n")
 
 
 def call(arguments, environment, capsys, monkeypatch):

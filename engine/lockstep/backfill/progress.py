@@ -1,4 +1,4 @@
-"""Progress: rows done in; a bar for a person, one line every ten seconds for a log, rows/s and the end out."""
+"""Progress: tell how far a backfill is: a bar for a person, a line every ten seconds for a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 10.0
 WINDOW_S = 10.0  # rows/s is that of the last few seconds
-BAR = 24
+CLEAR_LINE = "\r\x1b[K"
 
 
 def _is_person() -> bool:
@@ -67,14 +67,15 @@ class Progress:
         return rate, left_s
 
     def _bar(self, now: Backfill, rate: float, left_s: float) -> None:
-        share = now.share or 0.0
-        full = int(share * BAR)
-        sys.stderr.write(f"\r\x1b[K[{'#' * full}{'.' * (BAR - full)}] {line(now, rate, left_s)[11:]}")
+        from lockstep import terminal  # noqa: PLC0415 - only for a terminal
+
+        shown = terminal.bar(sys.stderr, now.share or 0.0, line(now, rate, left_s)[11:])
+        sys.stderr.write(f"{CLEAR_LINE}{shown}")
         sys.stderr.flush()
 
     def _clear(self) -> None:
         if self.person:
-            sys.stderr.write("\r\x1b[K")
+            sys.stderr.write(CLEAR_LINE)
 
     def end(self) -> None:
         """Take the bar away."""

@@ -39,5 +39,6 @@ def reached(settings: Settings, report: Report, deadline: Deadline | None = None
 def connected(settings: Settings, report: Report, deadline: Deadline | None = None) -> Iterator[Run]:
     """Do the same, and ask the server whether it can be migrated."""
     with reached(settings, report, deadline) as run:
+        report.prepare()
         connect.require_fit(run.control, settings)
         yield run

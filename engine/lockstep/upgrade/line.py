@@ -40,6 +40,7 @@ def upgrade(settings: Settings, report: Report, request: Request) -> Outcome:
             return outcome
         from lockstep.upgrade import app_schema, load_checkpoint  # noqa: PLC0415 - from here on each stage brings its own
 
+        report.prepare()
         connect.require_fit(run.control, settings)
         app_schema.ensure(run)
         checkpoint = load_checkpoint.instead_of_all(run, known) if known and request.is_plain else None

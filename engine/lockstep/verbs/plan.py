@@ -62,8 +62,8 @@ def _tell(report: Report, made: Plan, project: Project | None, waiting: dict[str
             report.line(f"    -- it {said}")
         if rendered.broken:
             broken.append(f"{step.path.name}: {rendered.reason}")
-        for line in (rendered.sql or f"-- {rendered.reason}").splitlines():
-            report.line(f"    {line}" if line else "")
+        text = rendered.sql or f"-- {rendered.reason}"
+        report.sql([f"    {line}" if line else "" for line in text.splitlines()])
     if broken:
         raise Refused(f"{broken[0]}{' and more' if len(broken) > 1 else ''}", "correct the file")
     word = "pending" if made.steps else "nothing"
