@@ -139,7 +139,7 @@ class Migrator(Peer):
             os.utime(path, (1_700_000_000, 1_700_000_000))
         _compiled(here)
         bake = [sys.executable, "-m", "lockstep.project.manifest_writer"]
-        self.run("postgresql://", ["env", f"PYTHONPATH={here.parent}", *bake])
+        self.run("postgresql://", ["env", f"PYTHONPATH={here.parent}", f"MIGRATOR_CONFIG={here}/alembic.ini", *bake])
 
     def env(self, url: str) -> dict[str, str]:
         return super().env(url) | {"PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": url,

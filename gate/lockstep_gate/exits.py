@@ -31,7 +31,7 @@ TERMINATED = Exit(143, "interrupted", "interrupted by SIGTERM", AS_IT_IS)
 
 TABLE = (DONE, REFUSED, USAGE, BUSY, FAILED, UNREACHABLE, BUG, HANGUP, INTERRUPTED, TERMINATED)
 _SIGNALLED = 128
-_SIGNAL = re.compile(r"\bsignal (\d{1,2})\b")
+_SIGNAL = r"\bsignal (\d{1,2})\b"
 # How the ledger names the class of an error that nobody foresaw.
 _OF_A_BUG = ("MigratorError", "LockstepError")
 
@@ -49,7 +49,7 @@ def of_run(outcome: str | None, error: str | None, message: str | None) -> int:
     if error in _OF_A_BUG:
         return BUG.code
     if outcome == TERMINATED.word:
-        signal = _SIGNAL.search(message or "")
+        signal = re.search(_SIGNAL, message or "")
         return of_signal(int(signal[1])) if signal else TERMINATED.code
     by_word = {one.word: one.code for one in TABLE if one.code}
     return by_word.get(outcome or "", REFUSED.code)

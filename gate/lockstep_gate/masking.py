@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+# Texts, which `re` compiles once they are needed: a run with nothing to do has nothing to mask.
 # What somebody else's code puts into its error may be the database's URL.
-_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]*@|(password\s*=\s*)('[^']*'|[^\s&]+)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CREDENTIALS = r"(\w://[^\s:/@]*:)[^\s/]*@|(password\s*=\s*)('[^']*'|[^\s&]+)"
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f]"
 _SECRET = ("KEY", "PASSWORD", "SECRET", "TOKEN", "URL", "DSN")
 _PUBLIC = ("RENDER_EXTERNAL_URL",)
 _SHORTEST_SECRET = 4
@@ -20,8 +21,8 @@ def masked(text: str, secrets: tuple[str, ...] = ()) -> str:
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "***")
-    text = _CONTROL.sub("?", text).encode("utf-8", "backslashreplace").decode()
-    return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    text = re.sub(_CONTROL, "?", text).encode("utf-8", "backslashreplace").decode()
+    return re.sub(_CREDENTIALS, lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
 
 def variable(name: str, value: str) -> str:

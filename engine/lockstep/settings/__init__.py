@@ -13,7 +13,7 @@ from lockstep_gate import durations
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_PLAIN_NAME = r"[a-z_][a-z0-9_]{0,62}"
 _NOT_OURS = ("migrator", "information_schema")
 _MAX_MS = 2_147_483_647  # PostgreSQL keeps its timeouts in a signed 32-bit number of milliseconds.
 
@@ -230,7 +230,7 @@ def _check(settings: Settings) -> None:
     if settings.lock_timeout_ms < 1:
         raise Usage("--lock-timeout is 0: a try would wait for ever", "give at least 1ms")
     schema = settings.app_schema
-    if schema and not (_PLAIN_NAME.fullmatch(schema) and not schema.startswith("pg_") and schema not in _NOT_OURS):
+    if schema and not (re.fullmatch(_PLAIN_NAME, schema) and not schema.startswith("pg_") and schema not in _NOT_OURS):
         raise Usage(
             f"MIGRATOR_APP_SCHEMA: {schema[:63]!r} is not a schema for the app's tables",
             "use a name of lower-case letters, digits and _, and neither migrator nor one of PostgreSQL's own",
