@@ -1,4 +1,4 @@
-"""Command line: argv in, one verb run, its exit code out.
+"""Command line: run the verb that argv names, and return its exit code.
 
 The only place that parses, and the only one that turns errors into exits.
 """

@@ -1,7 +1,8 @@
 """From Python: the verbs for a program that has an Alembic Config, as `alembic.command` has its own.
 
 What the program puts into `config.attributes` is there for env.py, a connection too. Each function returns what the
-command prints with `--json`, and raises MigratorError, with the exit code in it, where that says one line and leaves.
+command prints with `--json`. Where the command would print one line and end, it raises MigratorError, which holds the
+exit code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors: everything the migrator says no with. They are shared with the gate: see lockstep_gate.errors."""
+"""Errors: every way in which the migrator says no. They are shared with the gate: see lockstep_gate.errors."""
 
 from __future__ import annotations
 

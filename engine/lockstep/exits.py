@@ -1,4 +1,4 @@
-"""Answer: work and a report in, an exit code out: whatever is raised is one line with its own."""
+"""Exits: run a piece of work and return its exit code; whatever it raises becomes one line."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Flags: the verbs, what each takes besides the settings, and a plain command line read without argparse.
+"""Flags: the verbs, what each takes besides the settings, and a quick reader for a plain command line.
 
-Each flag has an environment variable. What a job is started with is a verb and a few flags with values: to read those
+Each flag has an environment variable. A job is usually started with a verb and a few flags with values: to read those
 with argparse would take longer than to ask the database whether there is anything to do.
 """
 

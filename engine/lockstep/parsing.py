@@ -1,4 +1,4 @@
-"""Parsing: the whole command line, with its help, by argparse: every flag names its environment variable."""
+"""Parsing: the whole command line and its help, by argparse; the help of each flag names its environment variable."""
 
 from __future__ import annotations
 

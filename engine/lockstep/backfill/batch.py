@@ -1,4 +1,4 @@
-"""Batch: one short transaction: a range leased, its next rows changed, how far it is written down, all or nothing."""
+"""Batch: one short transaction that leases a range, changes its next rows and writes down how far it is."""
 
 from __future__ import annotations
 

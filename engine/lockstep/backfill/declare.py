@@ -1,4 +1,4 @@
-"""Declare: `op.backfill(…)` in a revision in, its row in the ledger out; in --sql, the one statement it stands for.
+"""Declare: `op.backfill(…)` in a revision, which writes a row into the ledger; in --sql, one statement.
 
 The revision itself stays short: what it declares is done afterwards, in batches, by `upgrade` or `migrator backfill`.
 """

@@ -1,4 +1,4 @@
-"""Needs: a step in, the unfinished backfills that it needs finished out.
+"""Needs: which unfinished backfills have to be done before a step.
 
 A step needs a backfill when it names the backfill's table and does to it what existing rows could mind: VALIDATE, SET
 NOT NULL, a unique index, a change of type, a drop. Adding a column, a plain index or a NOT VALID constraint minds

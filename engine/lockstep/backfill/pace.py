@@ -1,4 +1,4 @@
-"""Pace: how long batches took in, how many rows the next one takes out."""
+"""Pace: how many rows the next batch takes, by how long the batches before it took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pressure: the database as it is now in, the reason to pause out, or None.
+"""Pressure: the reason to pause where the database is too busy for a batch now, else None.
 
 Each look is one statement on the control connection, once a second. What this role may not see counts as quiet.
 """

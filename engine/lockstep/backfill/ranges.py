@@ -1,4 +1,4 @@
-"""Ranges: a table's key in, the statements that walk it by range out. Never OFFSET from the table's start.
+"""Ranges: the statements that walk a table by ranges of its key; never by OFFSET from the table's start.
 
 (cursor, upper] is compared as a row, which PostgreSQL answers from the key's index whatever the columns' types are.
 """

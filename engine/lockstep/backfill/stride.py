@@ -1,4 +1,4 @@
-"""Stride: a lease in, the whole batch as one statement out: leased again, its rows changed, how far it is written.
+"""Stride: a whole batch as one statement: it leases a range, changes its rows, and writes down how far it is.
 
 One statement is one transaction and one round trip: its locks are held for what the server needs, however far away or
 short of time this process is. For the plain case only; what goes wrong is gone into step by step, by `Batches`.

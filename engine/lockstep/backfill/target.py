@@ -1,4 +1,4 @@
-"""Target: a table's name in, the tables that hold its rows out, each with the key by which it is walked."""
+"""Target: the tables that hold a table's rows, each with the key by which it is walked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker: one backfill in, batch after batch until it is done, stopped, or out of time; any number may share it."""
+"""Worker: do one backfill, batch after batch, until it is done, stopped, or out of time; any number may share it."""
 
 from __future__ import annotations
 

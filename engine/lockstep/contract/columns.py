@@ -1,4 +1,4 @@
-"""Columns: one column of a contract and what the schema offers for it in, broken needs out."""
+"""Columns: what one column of a contract needs and the schema does not offer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare: a Contract and a Catalog in, every broken need out. Pure, no I/O.
+"""Compare: every need of a Contract that a Catalog does not fulfil. Pure, no I/O.
 
 `since` is the catalog before the change. What is only a risk (a new CHECK, a new label) is a finding
 when it is new; what the release has lived with so far is none.

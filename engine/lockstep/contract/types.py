@@ -1,4 +1,4 @@
-"""Types: two canonical types in, compatible or not out.
+"""Types: whether two canonical types are compatible.
 
 Compatible means for reads and writes with SQLAlchemy on psycopg2, whose bulk INSERT casts every value to
 the type of the model (`p0::VARCHAR(20)`) and leaves the rest to assignment casts.

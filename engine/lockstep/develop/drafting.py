@@ -1,6 +1,6 @@
-"""Drafting: a throw-away database at head in, the revision files that lead from there to the models out.
+"""Drafting: write the revision files that lead from a throw-away database at head to the models.
 
-What Alembic proposes, taken apart into safe steps, is a draft: it is tried, and where it does not lead to the models
+What Alembic proposes, taken apart into safe steps, is a draft. It is tried, and where it does not lead to the models
 and back, what it was to settle is written once more in the server's own words. What still does not is refused.
 """
 

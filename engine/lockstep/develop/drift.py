@@ -1,4 +1,4 @@
-"""Drift: a database and the models in, how its catalog differs from what the models make out. Changes nothing.
+"""Drift: how a database's catalog differs from what the models make. Changes nothing.
 
 What the models make is read from a throw-away database that the revisions have brought to head. Where none can be had,
 as in an image without PostgreSQL's binaries, Alembic's own comparison has to do.

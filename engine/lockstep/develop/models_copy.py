@@ -1,4 +1,4 @@
-"""Models copy: the app's models in, the migrator's byte-for-byte copy out; or whether the two differ."""
+"""Models copy: refresh the migrator's byte-for-byte copy of the app's models, or tell whether the two differ."""
 
 from __future__ import annotations
 

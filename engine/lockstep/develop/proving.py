@@ -1,7 +1,6 @@
-"""Proving: revisions that were just written in, whether they run, lead to the models and come back out.
+"""Proving: try revisions that were just written: they have to run, lead to the models, and come back.
 
-Tried on a copy of the throw-away database that they were written against. All or nothing: what does not stand the test
-is not left behind.
+They are tried on a copy of the throw-away database that they were written against. If one fails, all are removed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Replay: a project's revisions in, a throw-away database at their head out; or one loaded from a checkpoint."""
+"""Replay: bring a throw-away database to the head of a project's revisions, or load a checkpoint into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables: what the ledger keeps of backfills. A range's row is the lease on it, and moves with its batches."""
+"""Backfill tables: what the ledger keeps of backfills. A range's row is the lease on it, and moves with its batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fingerprint: what a run leaves behind: the heads, a digest of the seals, the ledger's last step, and all rights.
+"""Fingerprint: how a run left the database: its heads, a digest of the seals, the ledger's last step, all rights.
 
 A run with nothing to do is the usual one. So each run notes at its end how it left the database; while nothing of that
 has moved, the next one need not look again at what led to it: see `look`.

@@ -1,4 +1,4 @@
-"""Past: the ledger in, its runs and steps out, the newest first."""
+"""History: the runs and steps of the ledger, the newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releases: the ledger's releases and their instances in, who is live and what each needs out.
+"""Releases: which releases and instances the ledger knows, who is live, and what each needs.
 
 A release is live while an instance of it reported within the retention time, by the database's clock. One that was
 recorded within that time and has not reported yet counts too: its rollout is under way.

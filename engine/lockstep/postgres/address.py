@@ -1,4 +1,4 @@
-"""Address: a database URL in, where it points out, without its secrets; or a line that says what is wrong with it."""
+"""Address: where a database URL points, without its secrets; or a line that says what is wrong with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blockers: a waiting backend in, who holds what it waits for out, and the wait until they are gone.
+"""Blockers: see who holds what a backend waits for, and wait until they are gone.
 
 A client of the app queues behind a waiting ALTER TABLE. So the waiting is done here, outside the lock queue:
 the next try comes when nothing old holds the lock any more.

@@ -1,4 +1,4 @@
-"""Connect: a database URL in, connections out whose limits the runner has set.
+"""Connect: open connections to the database, with the limits that the runner sets.
 
 The limits are set after connecting, by SET: a pooler may refuse startup options.
 """

@@ -1,4 +1,4 @@
-"""Connection: one connection of the driver, opened within a time, that the watchdog can cut."""
+"""Connection: open one connection of the driver within a time; the watchdog can cut it later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drop: a throw-away database in, nothing of it left, whoever is in it."""
+"""Drop database: drop a throw-away database and end whatever session is still in it."""
 
 from __future__ import annotations
 

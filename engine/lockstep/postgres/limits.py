@@ -1,4 +1,4 @@
-"""Limits: what bounds a session of ours, as SQL: set by the runner, never by the text of a revision."""
+"""Limits: the SQL that bounds our sessions; the runner sets it, never the text of a revision."""
 
 from __future__ import annotations
 

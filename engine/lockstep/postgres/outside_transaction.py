@@ -1,7 +1,7 @@
-"""Outside transaction: a statement that PostgreSQL takes in no transaction in, what it may take from a release out.
+"""Outside transaction: statements that PostgreSQL takes in no transaction, and what each may take from a release.
 
 Such a statement cannot be tried and taken back, so what it may do has to be known before it runs. This is the one list
-of them: a statement that is not on it runs in a transaction of its own, or counts as unknown where the server refuses.
+of them. A statement that is not on it runs in a transaction of its own, or counts as unknown where the server refuses.
 PostgreSQL decides it where its source calls PreventInTransactionBlock().
 """
 

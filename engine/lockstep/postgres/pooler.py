@@ -1,4 +1,4 @@
-"""Pooler: a database URL and a connection in, a clear no out where sessions are not what they seem.
+"""Pooler: refuse a connection whose session is not ours alone.
 
 A pooler in transaction mode gives each transaction another server session: the run lock then locks nothing, and SET
 bounds somebody else's statements. A URL often tells; the connection itself always does.

@@ -1,4 +1,4 @@
-"""Prepared: a statement in, its rows out, planned once in a session.
+"""Prepared: ask a question that the server plans once in a session.
 
 The questions to the catalog are long, and planning one costs more than answering it for a single table.
 """

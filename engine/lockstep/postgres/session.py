@@ -1,4 +1,4 @@
-"""Session: env.py's connection in; one that carries our limits, and shows us each statement, out."""
+"""Session: put our limits on the connection that env.py works with, and see each statement that runs on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements: SQL text in, what the runner has to know of it out. Parsed by PostgreSQL's own grammar (pgparse)."""
+"""Statements: what the runner has to know of an SQL text, by PostgreSQL's own grammar (pgparse)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS: the settings in, what libpq has to insist on out; a connection in, what to say of it out."""
+"""TLS: what libpq has to insist on by the settings, and how well a connection turned out to be protected."""
 
 from __future__ import annotations
 

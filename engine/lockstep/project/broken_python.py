@@ -1,4 +1,4 @@
-"""Broken Python: what a revision raised in, whether its own code is at fault out.
+"""Broken Python: tell from what a revision raised whether its own code is at fault.
 
 What asks for rows, a file, a variable or the network may work elsewhere: a throw-away database has none of them. A name
 that is not defined, or an argument that nothing takes, works nowhere.

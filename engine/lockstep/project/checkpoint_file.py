@@ -1,6 +1,6 @@
-"""File: the text of a checkpoint in, its parts out, and the other way; an edited one is refused.
+"""Checkpoint file: read and write the text of a checkpoint; refuse one that was edited.
 
-Imports next to nothing: an upgrade of an empty database reads it before anything large is loaded.
+It imports next to nothing, for an upgrade of an empty database reads it before anything large is loaded.
 """
 
 from __future__ import annotations

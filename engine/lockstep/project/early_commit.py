@@ -1,7 +1,7 @@
-"""Early commit: a revision that commits by itself right before an autocommit block, or as the last thing it does.
+"""Early commit: revisions that commit by themselves right before an autocommit block, or as the last thing they do.
 
-Alembic allows it, and nothing is lost when it is left out: the block commits what came before it, with the ledger's
-mark, and the runner commits what comes last, with the ledger's row. What goes on after it is refused where it goes on.
+Alembic allows both, and nothing is lost when such a COMMIT is left out: the block commits what came before it, and the
+runner commits what comes last, each with what the ledger says of it. A COMMIT that more statements follow is refused.
 """
 
 from __future__ import annotations

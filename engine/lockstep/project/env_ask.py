@@ -1,4 +1,4 @@
-"""Env ask: where no variable and no alembic.ini names the database, env.py is asked where it would connect."""
+"""Env ask: ask env.py where it would connect, when no variable and no alembic.ini names the database."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Env connections: what env.py connects to while it runs: led to a throw-away database, or only asked where it would.
+"""Env connections: catch what env.py connects to while it runs, to lead it elsewhere or only to learn where it would.
 
 A project's env.py may take its URL from anywhere, and make its engine long before it runs. So each connection is met
-where SQLAlchemy makes it (`do_connect`), whatever the driver; one that a `creator=` makes passes by. What env.py has
-left open is closed after it: a database with somebody in it can neither be copied nor dropped, and a session's lock
-that env.py took is not to be waited for when it runs again in this process.
+where SQLAlchemy makes it (`do_connect`), whatever the driver; one that a `creator=` makes passes by. Connections that
+env.py left open are closed after it: a database with somebody in it can neither be copied nor dropped, and the next run
+of env.py in this process would wait for a session lock that the last one took.
 """
 
 from __future__ import annotations

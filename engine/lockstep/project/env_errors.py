@@ -1,4 +1,4 @@
-"""Env errors: whatever env.py, its driver or Alembic raise in, one clear line with its cure and exit code out."""
+"""Env errors: turn whatever env.py, its driver or Alembic raise into one clear line with its cure and exit code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Env session: what env.py has set on its connection in, the same set on the engine's own out.
+"""Env session: set on the engine's own connection what env.py has set on its one.
 
-Asked in plain SQL with nothing but numbers and names of our own in it, so that any driver can be asked: synchronous or
-not, whatever its way of writing parameters.
+What that is, is asked in plain SQL that holds only numbers and names of our own. So any driver can be asked,
+synchronous or not, whatever its way of writing parameters.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Env substitution: env.py configures, the engine connects.
 
-Where env.py calls `configure(connection=…)`, the engine puts a connection of its own: psycopg2's, to the same database,
-with what env.py had set on its session. What env.py had begun there is ended first. So it does not matter how env.py
-connects, nor what it has done by then.
+Where env.py calls `configure(connection=…)`, the engine puts in a connection of its own: psycopg2's, to the same
+database, with what env.py had set on its session. A transaction that env.py had begun is ended first. So it does not
+matter how env.py connects, nor what it has done by then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Env URL: the run's database URL in, the one that env.py is to see out; or env.py asked for the one it has itself."""
+"""Env URL: the database URL that env.py is to see, for its own driver; or the one that it has by itself."""
 
 from __future__ import annotations
 

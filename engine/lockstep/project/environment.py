@@ -1,8 +1,8 @@
-"""Environment: an alembic.ini in, its env.py run as it is, and the MigrationContext that it configured handed to us.
+"""Environment: run a project's env.py as it is, and get hold of the MigrationContext that it configures.
 
 Both ways lead here. The engine's verbs run env.py through `inside`; the stock `alembic` command runs the project's own
-env.py, which calls `run`. Either way `context.run_migrations()` ends in `work(context, fn, arguments)` of the engine,
-which plans and applies; a foreign env.py does not notice.
+env.py, which calls `run`. Either way `context.run_migrations()` ends in the engine's `work(context, arguments)`,
+which plans and applies; an env.py that knows nothing of the engine does not notice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flask app: an env.py that stands on Flask's `current_app` in, the application's context around it out.
+"""Flask app: an application context around an env.py that uses Flask's `current_app`.
 
 The application is found as Flask's own command finds it: `FLASK_APP` (`--app`), else `wsgi.py` or `app.py`, with a
 factory or without. What Flask-Migrate's command gives to env.py besides is given as well.

@@ -1,6 +1,6 @@
-"""Lazy revisions: Alembic has the history from a manifest, and each revision file is loaded when it is to be run.
+"""Lazy revisions: give Alembic the history from a manifest, and load a revision file when it is to be run.
 
-Of a thousand revisions a deploy runs one or two, and loading the others is most of what Alembic does then.
+Of a thousand revisions a deploy runs one or two; loading all the others would be most of its work.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lockstep section: of Alembic's own Config, what its project says in `[lockstep]`, for those that have no settings."""
+"""Lockstep section: what a project says in `[lockstep]`, for callers that have Alembic's Config and no settings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Manifest writer: a project that was loaded in, its manifest out: beside the configuration, or in the user's cache.
+"""Manifest writer: write the manifest of a project, beside its configuration or in the user's cache.
 
-`python -m lockstep.project.manifest_writer` is what an image's build does. A run that had no manifest it could believe
-leaves one in the cache.
+An image's build runs `python -m lockstep.project.manifest_writer`. A run that had no manifest it could believe leaves
+one in the cache.
 """
 
 from __future__ import annotations

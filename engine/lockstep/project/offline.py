@@ -1,6 +1,6 @@
-"""Offline: SQL that Alembic writes down rather than runs, as it would be run.
+"""Offline: SQL as Alembic writes it down instead of running it, put right so that it says what would be run.
 
-Alembic puts four spaces in place of each tab in what it writes, inside of literals too.
+Alembic writes four spaces in place of each tab, also inside of literals.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plan: revisions and the database's heads in, the ordered steps of this run out."""
+"""Plan: which revisions a run applies, in which order, from where the database is."""
 
 from __future__ import annotations
 

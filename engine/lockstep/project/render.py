@@ -1,4 +1,4 @@
-"""Render: a step in, the SQL it will run out, made without a database; or the reason why it cannot be known before."""
+"""Render: the SQL that a step will run, made without a database; or the reason why it cannot be known before."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Seal: a revision file in, a digest of its meaning out.
+"""Seal: a digest of what a revision file means, by which an edit of an applied revision is noticed.
 
-Taken over the syntax tree, so that a comment, a format, a docstring, a type annotation or a licence header never
-breaks it and a changed statement always does. The tree is written out by our own walk: `ast.dump` differs
-between Python versions.
+It is taken over the syntax tree, so that a comment, a format, a docstring, a type annotation or a licence header never
+breaks it and a changed statement always does. The tree is written out by our own walk: `ast.dump` differs between
+Python versions.
 """
 
 from __future__ import annotations

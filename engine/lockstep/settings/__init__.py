@@ -1,4 +1,4 @@
-"""Settings: environment and flags in, one frozen and checked object out."""
+"""Settings: read flags, environment and project options into one frozen and checked object."""
 
 from __future__ import annotations
 

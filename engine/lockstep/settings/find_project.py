@@ -1,6 +1,7 @@
 """Find the Alembic project that a run is on: by `--config`, its variable, or where the run is started.
 
-Never by where the engine's own files lie. Text and `os` alone: an upgrade with nothing to do asks it first.
+It is never found by where the engine's own files lie. Only text and `os` are used: an upgrade with nothing to do asks
+this first.
 """
 
 import os

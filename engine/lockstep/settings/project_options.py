@@ -1,6 +1,6 @@
-"""Project options: what a project says of itself in `[lockstep]` of its alembic.ini, or `[tool.lockstep]` of its toml.
+"""Project options: what a project says in `[lockstep]` of alembic.ini, or `[tool.lockstep]` of pyproject.toml.
 
-The one reader of them. A flag or a variable of the same name stands above; `settings.load` joins the three.
+This is the one reader of them. A flag or a variable of the same name stands above; `settings.load` joins the three.
 """
 
 from __future__ import annotations

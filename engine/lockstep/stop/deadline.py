@@ -1,4 +1,4 @@
-"""Clock: the one deadline of a run, and how much of it is left."""
+"""Deadline: the one deadline of a run, and how much of it is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupt: SIGINT, SIGTERM and SIGHUP in, the running statement cancelled and an Interrupted raised."""
+"""Interrupt: on SIGINT, SIGTERM or SIGHUP cancel the statement that runs, and raise Interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: which of them end a run; whether one has come; what a process does about it where nobody listens.
+"""Signals: which of them end a run, whether one has come, and what a process does about it where nobody listens.
 
 Python's own default for SIGTERM ends the process without a last word, and the first process of a container ignores it.
 So a signal is noted from the first moment on, and whoever can act on it looks: an exception raised while modules are

@@ -1,9 +1,9 @@
-"""Silence: a run's deadline in; its connections cut, all of them, where it is not over half a minute later.
+"""Watchdog: cut all connections of a run that is still not over half a minute after its deadline.
 
 At the deadline the server itself ends every statement of ours. Who still waits for an answer then waits for a server
-that hangs or a pooler that is paused: libpq does so for as long as the other end keeps the connection, which may be for
-good. A connection that is cut is lost, and each stage has its words and its way for that. Where the run is not over
-even then, it waits for a revision's own Python, or for a pipe that nobody reads, and leaves by force.
+that hangs or a pooler that is paused. libpq does so for as long as the other end keeps the connection, which may be for
+good. To each stage a connection that is cut is a lost one, and it says so in its own words. Where the run is not over
+even then, it waits for a revision's own Python, or for a pipe that nobody reads, and the process leaves by force.
 """
 
 from __future__ import annotations

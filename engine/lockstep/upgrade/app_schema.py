@@ -1,7 +1,7 @@
-"""App schema: the schema that the settings name in; there, and first on the search path of both roles, out.
+"""App schema: make the schema that the settings name, and put it first on the search path of both roles.
 
-By the roles' own search path in this database: so every connection of theirs is at home there, a pooler's, psql's and
-the stock `alembic`'s too, and neither the app nor a revision needs to know of it.
+The search path is set for the roles themselves, in this database. So every connection of theirs works there, also a
+pooler's, psql's and that of the stock `alembic`, and neither the app nor a revision needs to know of it.
 """
 
 from __future__ import annotations

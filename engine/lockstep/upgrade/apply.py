@@ -1,4 +1,4 @@
-"""Apply: one step in, the change and its ledger row committed together; tried briefly, again and again, until it goes.
+"""Apply: run one step and commit the change together with its ledger row; try it briefly, again and again.
 
 A try waits for a lock a few milliseconds only, so a client of the app that queues behind it does too. Between two
 tries nothing is held: the whole revision was rolled back, and the wait for who blocks happens outside the queue.

@@ -1,4 +1,4 @@
-"""During: the backfills of an upgrade: short ones are done in it, for long ones what needs them is held back."""
+"""Backfill steps: an upgrade does short backfills at once, and defers what needs a long one."""
 
 from __future__ import annotations
 

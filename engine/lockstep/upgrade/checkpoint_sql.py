@@ -1,4 +1,4 @@
-"""Load: a checkpoint and an empty database in, its schema, rows and ledger entries out, in the caller's transaction."""
+"""Checkpoint SQL: load a checkpoint's schema, rows and ledger entries, in a transaction that the caller has begun."""
 
 from __future__ import annotations
 

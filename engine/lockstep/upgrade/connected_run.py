@@ -1,4 +1,4 @@
-"""Holding: settings in, what a run works with out: connected, its deadline watched, signals listened to."""
+"""Connected run: what a run works with once it is connected, its deadline watched and signals listened to."""
 
 from __future__ import annotations
 

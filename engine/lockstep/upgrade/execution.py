@@ -1,8 +1,8 @@
-"""Execution: one revision's statements in, each run under the right limits, counted, and resumed after a cut.
+"""Execution: run one revision's statements, each under the right limits, so that they can be resumed after a cut.
 
-Inside the revision's transaction PostgreSQL itself gives all or nothing. Outside of it (`autocommit_block`) each
-statement has a transaction of its own, with the ledger's word on it and the guard's before it commits. What PostgreSQL
-takes in none is judged before it runs, and is the one statement that is uncertain after a kill.
+Inside the revision's transaction PostgreSQL itself gives all or nothing. In an `autocommit_block` each statement gets
+a transaction of its own, which the guard checks and which writes into the ledger that the statement is done. A
+statement that PostgreSQL takes in no transaction is judged before it runs; after a kill only that one is uncertain.
 """
 
 from __future__ import annotations

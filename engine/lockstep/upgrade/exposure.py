@@ -1,7 +1,7 @@
-"""Exposure: a database with a Data API in, the tables of ours that anyone with its public key could reach out.
+"""Exposure: find the tables of ours that anyone with the public key of a Data API could reach.
 
-A Data API (PostgREST, as at Supabase) signs in as the roles anon and authenticated. What these may touch in a schema it
-serves is public unless row level security holds them; tables made by SQL have it off.
+A Data API (PostgREST, as at Supabase) signs in as the roles anon and authenticated. What these may touch in a schema
+that it serves is public, unless row level security stands before it; tables made by SQL have that off.
 """
 
 from __future__ import annotations

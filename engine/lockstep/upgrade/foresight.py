@@ -1,7 +1,7 @@
-"""Foresight: a statement that cannot be tried in, what each live release would lose by it out, before it runs.
+"""Foresight: judge what a statement that cannot be tried would take from each live release, before it runs.
 
-What such a statement does to the catalog is known by its kind (`outside_transaction`): the catalog as it would be is
-made from the one that is there, and compared with a contract as after any other step.
+What such a statement does to the catalog is known from its kind (`outside_transaction`). So the catalog is worked out
+as it will be, and compared with each contract as after any other step.
 """
 
 from __future__ import annotations

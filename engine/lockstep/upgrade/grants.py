@@ -1,4 +1,4 @@
-"""Grants: the app's role in; the rights it needs out: rows of its tables, its reports in the ledger, no more."""
+"""Grants: give the app's role the rights it needs on the rows of its tables and its reports, and no more."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Guard: a step that was just run and the live releases in, nothing out; or a Deferred that rolls the step back.
+"""Guard: check a step that was just run against the live releases; roll it back and defer it where one would break.
 
-Asked in each transaction of a step, before it commits: the catalog as it would be is compared with the contract of
-every release. A live one that would lose something defers the step, for as long as it reports, whatever is written of
-it. One that nobody runs any more is marked as broken by it. What cannot be tried is judged before it runs.
+It is asked in each transaction of a step, before that commits: the catalog as it would be is compared with the contract
+of every release. Where a live release would lose something, the step is deferred for as long as that release reports.
+A release that nobody runs any more is marked as broken instead. What cannot be tried is judged before it runs.
 """
 
 from __future__ import annotations

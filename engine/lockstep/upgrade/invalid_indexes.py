@@ -1,4 +1,4 @@
-"""Invalid indexes: a statement that builds an index outside of a transaction in; what it leaves when cut off, gone."""
+"""Invalid indexes: drop what an index build outside of a transaction left behind when it was cut off."""
 
 from __future__ import annotations
 

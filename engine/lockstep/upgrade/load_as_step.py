@@ -1,7 +1,7 @@
-"""Loading: an empty database and a checkpoint in, the database at the checkpoint's head out, in one transaction.
+"""Load as step: bring an empty database to a checkpoint's head within a run, in one transaction.
 
-Schema, rows, version table and ledger entries commit together, checked as a revision is; killed before, nothing is
-there. On any other database the checkpoint is not looked at.
+Schema, rows, version table and ledger entries commit together, checked as a revision is; after a kill before that,
+nothing is there. On a database that is not empty the checkpoint is not looked at.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Load checkpoint: an empty database and a checkpoint of the very revisions that a manifest is of; at head, by a load.
+"""Load checkpoint: bring an empty database to head by a checkpoint alone, without Alembic.
 
-Nothing is left to apply then, so neither Alembic, nor SQLAlchemy, nor any revision file has to be loaded, and one
-connection is enough: it holds the run lock as well. What is otherwise is for `loading`, within env.py.
+This is possible where the checkpoint is of exactly the revisions that the manifest knows. Nothing is left to apply
+then, so neither Alembic, nor SQLAlchemy, nor any revision file has to be loaded, and one connection is enough, which
+holds the run lock as well. A checkpoint of fewer revisions is loaded within env.py: see `load_as_step`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Look: what a database is at, against what the files lead to by their manifest; with neither Alembic nor a revision.
+"""Look: ask whether a database is where the files lead, by their manifest, without Alembic or a revision file.
 
-Most deploys have nothing to migrate. One question says so, and writes the run into the ledger where it is so. Whatever
-is not exactly as the last run left it, is unknown, or fails, is for the whole line to look at.
+Most deploys have nothing to migrate. One question finds that out and, where it is so, writes the run into the ledger.
+Where anything is not exactly as the last run left it, or is unknown, or fails, the whole line does its work.
 """
 
 from __future__ import annotations

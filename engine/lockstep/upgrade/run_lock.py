@@ -1,4 +1,4 @@
-"""Run lock: one run at a time on a database, and its row in the ledger kept from its first moment to its last."""
+"""Run lock: one run at a time on a database; the run's row in the ledger is begun and ended with it."""
 
 from __future__ import annotations
 

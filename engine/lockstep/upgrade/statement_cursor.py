@@ -1,4 +1,4 @@
-"""Statement cursor: a revision's statements in the order they come in, which of them are done and stay out."""
+"""Statement cursor: count a revision's statements as they come, and leave out those that an earlier run has done."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Statement runner: one statement of a revision in, run under its limits, judged and in the ledger out.
+"""Statement runner: run one statement of a revision under its limits, have it judged, and note it in the ledger.
 
-Outside of the revision's transaction each statement has one of its own, with the ledger's word on it, and the guard's
-before it commits. What PostgreSQL takes in none is judged before it runs, and is uncertain after a kill.
+Outside of the revision's transaction each statement gets one of its own, which the guard checks and which writes into
+the ledger that the statement is done. What PostgreSQL takes in no transaction is judged before it runs, and is
+uncertain after a kill.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Watch: one statement of ours at a time in; who blocks it, how far it is, and its end at the deadline out.
+"""Statement watch: while a statement runs, see who blocks it and how far it is, and cancel it at the deadline.
 
-A thread of its own on the control connection: the migrating connection is busy with the statement.
+It is a thread of its own on the control connection, for the migrating connection is busy with the statement.
 """
 
 from __future__ import annotations

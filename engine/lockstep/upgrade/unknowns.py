@@ -1,4 +1,4 @@
-"""Unknowns: what may break a live release and cannot be proved either way: said before the step commits, and kept."""
+"""Unknowns: say, before a step commits, what may break a live release and cannot be proved either way; and keep it."""
 
 from __future__ import annotations
 

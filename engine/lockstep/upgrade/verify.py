@@ -1,4 +1,4 @@
-"""Verify: the schema after the run and this release's contract in, a yes or a Refused out."""
+"""Verify: raise Refused where the schema does not satisfy this release's contract after the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`migrator checkpoint`: all revisions in, one file out that an empty database is loaded from instead."""
+"""`migrator checkpoint`: write what all revisions lead to as one file, from which an empty database can be loaded."""
 
 from __future__ import annotations
 

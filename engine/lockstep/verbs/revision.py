@@ -1,4 +1,4 @@
-"""`migrator revision -m TEXT`: models edited in, revision files out, written against a throw-away database."""
+"""`migrator revision -m TEXT`: write revision files for what changed in the models, by a throw-away database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stock Alembic: the `alembic` command on an env.py that hands over to the engine; a run enters `line` at the plan."""
+"""Stock Alembic: the `alembic` command, where env.py hands over to the engine; a run enters `line` at its stages."""
 
 from __future__ import annotations
 

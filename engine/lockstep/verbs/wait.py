@@ -1,4 +1,4 @@
-"""`migrator wait`: until the database answers."""
+"""`migrator wait`: wait until the database answers."""
 
 from __future__ import annotations
 

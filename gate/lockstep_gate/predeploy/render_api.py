@@ -1,4 +1,4 @@
-"""Render: questions to Render's API in, the few facts of its answers out.
+"""Render API: ask Render, and return the few facts of its answers.
 
 Within its limits, and asked once where once is what was meant.
 

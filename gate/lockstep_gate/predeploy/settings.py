@@ -1,4 +1,4 @@
-"""Settings of the pre-deploy: the environment in, one frozen and checked object out."""
+"""Settings of the pre-deploy: the environment, read into one frozen and checked object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trigger: a closed gate in, the migrator of this very commit run as a one-off job, or the gate opened by another, out.
+"""Trigger: when the gate is closed, run the migrator of this very commit as a one-off job, unless another opens it.
 
 The job does the work and the gate says whether it counts: nothing here decides that a release may serve.
 """

@@ -1,4 +1,4 @@
-"""Catalog: a connection and names in, a frozen snapshot of what the schema offers out."""
+"""Catalog: a frozen snapshot of what the schema offers under the names that releases use."""
 
 from __future__ import annotations
 

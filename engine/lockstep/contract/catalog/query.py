@@ -1,4 +1,4 @@
-"""Catalog query: a server version in, the SQL that reads a snapshot out.
+"""Catalog query: the SQL that reads a snapshot from a server of a certain version.
 
 Two questions: which relations the names mean, then all about those, as rows of one shape. Plain rows and
 stored expressions compared as hashes: building JSON and printing expressions costs several times the rest.

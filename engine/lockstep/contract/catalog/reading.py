@@ -1,4 +1,4 @@
-"""Reading: a connection and names in, a frozen snapshot of what the schema offers out.
+"""Reading: read a frozen snapshot of what the schema offers under certain names.
 
 It runs in the migrating transaction, after each revision, so it is made to cost milliseconds on 200 tables.
 """

@@ -1,4 +1,4 @@
-"""Refresh: a snapshot taken before and a connection in, the same as a new one out, for the price of what was changed.
+"""Refresh: bring a snapshot up to date for the price of what was changed.
 
 What a release's names mean is looked up anew where it may be something else. Only relations whose stamp is another
 are read again, and those that depend on more than their stamp tells. Where anything was changed that all depend on,

@@ -1,4 +1,4 @@
-"""Stamps: a connection in, one number for each relation that differs once anything about it was changed out.
+"""Stamps: one number for each relation, which differs once anything about the relation was changed.
 
 Every change of a catalog row makes another version of it, at another place (`ctid`) or by another transaction
 (`xmin`), and an undone one leaves none. So the versions there are, hashed, tell what has to be read again: also what

@@ -1,4 +1,4 @@
-"""Views: a view and the relations beneath it in, the view as a release meets it out.
+"""Views: a view as a release meets it, by the relations beneath it.
 
 An automatically updatable view takes NULL or a missing value only where its table does, so its columns are
 shown with the defaults and NOT NULLs of the columns they come from.

@@ -1,4 +1,4 @@
-"""Judge: a scene in, what was found of it out: what breaks, and what is unknown. Every change is claimed by a rule."""
+"""Judge: what of a scene breaks a release, and what is unknown. Every change is claimed by a rule."""
 
 from __future__ import annotations
 

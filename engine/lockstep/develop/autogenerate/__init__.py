@@ -1,4 +1,4 @@
-"""Autogenerate: models and a database in, revision files out that block nobody out of a table.
+"""Autogenerate: write what changed in the models as revision files that block nobody out of a table.
 
 Alembic finds the difference; what is here chooses what it looks at, and takes what it found apart into
 revisions that are each one short transaction, or refuses what no order of steps makes safe.

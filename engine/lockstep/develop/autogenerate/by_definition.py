@@ -1,4 +1,4 @@
-"""By definition: a difference between revisions and models in, the steps that settle it out, in the server's own words.
+"""By definition: steps that settle a difference between revisions and models, in the server's own words.
 
 For what Alembic does not propose, and for what its proposal did not lead to. What would block somebody out is refused
 here as everywhere else, with what to write by hand.

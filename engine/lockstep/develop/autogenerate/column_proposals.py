@@ -1,4 +1,4 @@
-"""Column proposals: a column as it is and as the models have it in, a proposal to change type and default out.
+"""Column proposals: propose a change of type and default for a column, whatever its type.
 
 Always one, for what is equal in both catalogs is sifted out afterwards. Alembic's own comparison of types overlooks
 lengths and arrays, and that of defaults asks `select <one> = <other>`, which ends the transaction where a type has no

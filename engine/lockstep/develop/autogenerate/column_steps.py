@@ -1,4 +1,4 @@
-"""Column steps: a column that differs in, the statements that settle it out, or a refusal."""
+"""Column steps: the statements that settle a column that differs, or a refusal."""
 
 from __future__ import annotations
 

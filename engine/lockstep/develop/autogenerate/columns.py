@@ -1,4 +1,4 @@
-"""Columns: one added, changed or removed on a table that is there in, steps out, or a refusal.
+"""Columns: steps that add, change or remove a column on a table in use, or a refusal.
 
 What PostgreSQL does in its catalog alone stays as it is; what would read or rewrite the table under
 ACCESS EXCLUSIVE is taken apart, and where no taking apart is right without knowing the data, refused.

@@ -1,4 +1,4 @@
-"""Constraint steps: a constraint or an index that differs in, statements that block nobody out, or a refusal."""
+"""Constraint steps: statements that settle a constraint or an index that differs and block nobody, or a refusal."""
 
 from __future__ import annotations
 

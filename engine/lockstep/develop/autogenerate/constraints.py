@@ -1,4 +1,4 @@
-"""Constraints: one made or dropped on a table that is there in, steps that check rows without blocking out.
+"""Constraints: steps that make or drop a constraint on a table in use, and check rows without blocking.
 
 Adding a CHECK or a foreign key checks every row under its lock. NOT VALID checks new rows only and takes
 the lock for an instant; VALIDATE then reads the old rows while clients read and write, if it is a

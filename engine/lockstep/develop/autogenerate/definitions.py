@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - our own texts
-"""Definitions: a database in, each object that models can describe out, in the server's own words.
+"""Definitions: each object of a database that models can describe, in the server's own words.
 
 Two databases on one server are compared by them: what `MetaData.create_all` makes, and where the revisions lead.
 Partitions and inheritance children belong to their parent, members of an extension to the extension; the ledger, the

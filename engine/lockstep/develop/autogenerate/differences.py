@@ -1,4 +1,4 @@
-"""Differences: what the revisions lead to and what the models make in, what of it is not the same out."""
+"""Differences: what is not the same in what the revisions lead to and in what the models make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enums: a type that the models have, lost or changed in, plain SQL out."""
+"""Enums: plain SQL for a type that the models gained, lost or changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexes: an index made or dropped on a table that is there in, steps that block nobody out.
+"""Indexes: steps that make or drop an index on a table in use, and block nobody.
 
 CREATE INDEX takes SHARE and holds every write of the table for the whole build; DROP INDEX takes
 ACCESS EXCLUSIVE. The CONCURRENTLY forms block neither, and cannot run in a transaction.

@@ -1,4 +1,4 @@
-"""Models database: MetaData and a throw-away copy of the database at head in, what `create_all` makes of it out.
+"""Models database: what `create_all` makes of a MetaData, on a throw-away copy of the database at head.
 
 A copy and not an empty database: extensions, functions and types that revisions made by hand are what the models stand
 on. What the models make themselves is dropped first, so that nothing of it is left over from the revisions.

@@ -1,4 +1,4 @@
-"""Models fault: what is said of models that cannot be made in, a usage error with the place in the models out."""
+"""Models fault: say where in the models the fault is, when they cannot be made."""
 
 from __future__ import annotations
 

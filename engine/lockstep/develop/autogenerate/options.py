@@ -1,4 +1,4 @@
-"""Options: the project's choices in, what its env.py hands to Alembic's `context.configure` out."""
+"""Options: what env.py hands to Alembic's `context.configure` for the choices of the project."""
 
 from typing import Any
 

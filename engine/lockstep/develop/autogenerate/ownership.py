@@ -1,4 +1,4 @@
-"""Ownership: a project's configuration in, whether a table is its own to compare, make and drop out.
+"""Ownership: whether a table is the project's own to compare, make and drop.
 
 Read from `[lockstep]` of alembic.ini, or `[tool.lockstep]` of pyproject.toml. Whatever an env.py leaves out by
 `include_name` or `include_object` is not ours either, nor what the seed of the throw-away database made.

@@ -1,4 +1,4 @@
-"""Proposals: what Alembic found in, what of it the two catalogs bear out, and what it left out.
+"""Proposals: what the two catalogs bear out of what Alembic found, and what Alembic left out.
 
 Alembic compares models with what it reads back of tables, and each in its own way; PostgreSQL compares nothing, it
 makes what it is told. So a proposal for what is equal in both catalogs is a false alarm, and a difference that nobody

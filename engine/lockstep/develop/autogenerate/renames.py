@@ -1,4 +1,4 @@
-"""Renames: what was found in, hints that something dropped and something added may be one thing out.
+"""Renames: hints that something dropped and something added may be one thing.
 
 Autogenerate compares names, so a rename looks like a loss and a new start; only a person can tell.
 """

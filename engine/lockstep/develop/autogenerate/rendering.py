@@ -1,4 +1,4 @@
-"""Rendering: operations in, the text of a revision out that means what the models mean.
+"""Rendering: write operations as the text of a revision that means what the models mean.
 
 Alembic writes SQL into `sa.text()` and `op.execute()`, where a colon before a word is a bind parameter; SQLAlchemy
 doubles percent signs for drivers that format with them, and Alembic writes the doubled ones down, to be doubled again;

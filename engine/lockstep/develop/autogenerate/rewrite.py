@@ -1,4 +1,4 @@
-"""Rewrite: the one script autogenerate found in, a chain of scripts that block nobody out.
+"""Rewrite: turn the one script that autogenerate found into a chain of scripts that block nobody.
 
 Each script is one transaction of the migrator, in the order of `step.Phase`.
 """

@@ -1,4 +1,4 @@
-"""Scope: a name of the database in, whether it is ours to compare out.
+"""Scope: whether a name of the database is ours to compare.
 
 An allow-list: a schema nobody named is somebody else's, and so is whatever an extension brought. A partition is its
 parent's.

@@ -1,4 +1,4 @@
-"""Step: the work of one transaction in, with its reverse and what a person should look at.
+"""Step: the work of one transaction, with its reverse and what a person should look at.
 
 A revision file is one transaction, so whatever must not share a transaction is a step of its own.
 """

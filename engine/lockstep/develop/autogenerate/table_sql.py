@@ -1,4 +1,4 @@
-"""Table SQL: the definition of an object in, the statements that make it as it is out."""
+"""Table SQL: the statements that make an object as it is defined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables: those made, dropped or changed by one script in, their steps out."""
+"""Tables: the steps for the tables that one script makes, drops or changes."""
 
 from collections.abc import Iterator
 

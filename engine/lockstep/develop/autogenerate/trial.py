@@ -1,4 +1,4 @@
-"""Trial: a change of a column in, whether PostgreSQL would rewrite the table for it out.
+"""Trial: ask PostgreSQL whether it would rewrite a table for a change of a column.
 
 Asked of the server, on a throw-away copy of the table inside a savepoint: whether it rewrites depends
 on the types, the volatility of a default, domains and the session's time zone, and no list of rules

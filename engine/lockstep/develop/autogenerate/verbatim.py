@@ -1,4 +1,4 @@
-"""Verbatim: a dialect in, the same one out whose reflection gives SQL text that `sa.text()` leaves as it is.
+"""Verbatim: a dialect whose reflection gives SQL text that `sa.text()` leaves as it is.
 
 What is read back of a table becomes `sa.text()` in SQLAlchemy, and from there the way down of a revision: a colon
 before a word in a default, a CHECK or a predicate would be a bind parameter, and be written as NULL.

@@ -1,5 +1,5 @@
-"""Checkpoint: a replay of all revisions in, one reviewed SQL file out; it and an empty database in, the head out.
+"""Checkpoint: write what a replay of all revisions leads to as one SQL file that a person can review.
 
-`file` is its text, `load` what an upgrade does with it, and `snapshot` what `migrator checkpoint` and `migrator check`
-read of a database to write one and to prove it equal.
+An upgrade of an empty database loads it (`lockstep.upgrade.load_checkpoint`). `snapshot` is what `migrator checkpoint`
+reads of a database to write one, and `migrator check` to prove it equal.
 """

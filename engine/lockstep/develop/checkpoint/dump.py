@@ -1,4 +1,4 @@
-"""Dump: a database in, the statements that make its schema out: pg_dump's, without what differs from run to run.
+"""Dump: the statements that make a database's schema: pg_dump's, without what differs from run to run.
 
 PostgreSQL's own tool knows every kind of object. It is needed where a checkpoint is written or proved, not to load it.
 """

@@ -1,4 +1,4 @@
-"""Rows: a database in, the rows that revisions put there and where its sequences stand out."""
+"""Rows: the rows that revisions put into a database, and where its sequences stand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshot: a database at head in, all that a checkpoint has to say of it out; two of them can be compared."""
+"""Snapshot: all that a checkpoint has to say of a database at head; two of them can be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients: the filled tables in; threads that read, insert and update as an app does, and how long each waited, out."""
+"""Clients: threads that read, insert and update as an app does, and note how long each statement waited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings: what was observed in, what is wrong with it out; less what the revision's own file allows with a reason."""
+"""Findings: what is wrong with what was observed, less what the revision's own file allows with a reason."""
 
 from __future__ import annotations
 

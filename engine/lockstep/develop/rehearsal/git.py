@@ -1,4 +1,4 @@
-"""Git: a directory and arguments in, what git says out."""
+"""Git: run git in a directory, and return what it says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ground: nothing in, databases of the rehearsal's own on a throw-away server out, dropped afterwards.
+"""Ground: databases of the rehearsal's own on a throw-away server, which are dropped afterwards.
 
 Never anybody else's: each has a name nothing else has, and a server whose named database holds tables is refused.
 """

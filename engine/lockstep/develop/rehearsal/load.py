@@ -1,4 +1,4 @@
-"""Load: revisions and a filled database in; how long readers and writers waited while they were applied, out.
+"""Load: measure how long readers and writers wait while revisions are applied to a filled database.
 
 The revisions are applied by a process of their own, as a deploy does it, while a few clients work on the tables that
 they touch. What a client waits is measured where the client is: between sending and having its answer.

@@ -1,4 +1,4 @@
-"""Pending: a range or a git ref in, the revisions that are there already and those to rehearse out, in order."""
+"""Pending: by a range or a git ref, which revisions are taken as applied and which are rehearsed, in order."""
 
 from __future__ import annotations
 

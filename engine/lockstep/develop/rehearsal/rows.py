@@ -1,7 +1,7 @@
-"""Rows: tables in, made-up rows that satisfy their constraints in them, and how many out.
+"""Rows: fill tables with made-up rows that satisfy their constraints.
 
 Values differ from row to row wherever the type has room, so that what a revision makes unique can be. Where a CHECK
-says what it wants, values are tried until it is content; a table that stays empty is said to be, with the reason.
+says what it wants, values are tried until it is content. A table that stays empty is named, with the reason.
 """
 
 from __future__ import annotations

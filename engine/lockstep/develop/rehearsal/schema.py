@@ -1,4 +1,4 @@
-"""Schema: a connection in, everything a dump of its schema would hold as sorted lines out.
+"""Schema: everything that a dump of a database's schema would hold, as sorted lines.
 
 Columns stand by name, not by place: one that was dropped and came back stands last, which no statement undoes.
 """

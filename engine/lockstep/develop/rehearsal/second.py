@@ -1,4 +1,4 @@
-"""Second opinion: the statements that ran in, what squawk says of them and where the server disagrees out.
+"""Second opinion: what squawk says of the statements that ran, and where the server disagrees.
 
 Squawk reads the text alone; it is asked where it is installed (the wheel squawk-cli, or any `squawk` on PATH).
 """

@@ -1,6 +1,6 @@
-"""Snapshot: a connection in, the state of the database that a statement may change out.
+"""Snapshot: the state of a database as far as a statement may change it.
 
-Read on the revision's own connection, inside its transaction, so that what it has not committed yet is seen too.
+It is read on the revision's own connection, inside its transaction, so that it shows what is not committed yet.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values: a column in, an SQL expression that gives each row g a value of its type out; tried until CHECKs hold."""
+"""Values: an SQL expression that gives row number g a value of a column's type; tried until CHECKs hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walk: a filled database and pending revisions in; each run up, down and up again, every statement observed, out."""
+"""Walk: run each pending revision up, down and up again on a filled database, and observe every statement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Binaries: this machine in, the directory of PostgreSQL's own programs out."""
+"""Binaries: find the directory of PostgreSQL's own programs on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surroundings: this process's environment in, what a program that it starts needs of it out; no URL, no password."""
+"""Child env: what a program that we start needs of this process's environment; no URL, no password."""
 
 from __future__ import annotations
 

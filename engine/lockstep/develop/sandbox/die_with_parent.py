@@ -1,4 +1,4 @@
-"""Leash: a process in; it is told to stop once we are gone, even if we went by SIGKILL."""
+"""Die with parent: have a process that we start told to stop once we are gone, even if we went by SIGKILL."""
 
 from __future__ import annotations
 

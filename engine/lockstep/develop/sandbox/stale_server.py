@@ -1,4 +1,4 @@
-"""Leftover: a data directory in; the server that a killed run left on it is stopped, its stale pid file gone."""
+"""Stale server: stop the server that a killed run left on a data directory, and remove its stale pid file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Shadow: nothing in, the URL of an empty throw-away database out, dropped afterwards.
+"""Throwaway: an empty throw-away database, which is dropped afterwards.
 
-What the development verbs autogenerate against and rehearse on, so that no database of anybody's is touched: on the
-server named by MIGRATOR_SHADOW_URL, else on an embedded server started for the purpose. Roles are a whole server's: on
-one that was named, those that the revisions made there go with the database, or the next replay would meet them.
+The development verbs autogenerate against it and rehearse on it, so that no database of anybody's is touched. It is
+made on the server named by MIGRATOR_SHADOW_URL, else on an embedded server started for the purpose. Roles belong to a
+whole server: on one that was named, those that the revisions made go with the database, or the next replay would meet
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Throw-away seed: an empty throw-away database in, one with what the platform gives and the history does not out.
+"""Throw-away seed: give an empty throw-away database what the platform gives and the history does not.
 
 `throwaway_seed` in `[lockstep]` names an SQL file, or `supabase`. It runs before the first revision, on databases that
 the development verbs make and on no other.

@@ -1,4 +1,4 @@
-"""Unprivileged: a command and a directory in, a command that PostgreSQL accepts from root out.
+"""Unprivileged: make a command such that PostgreSQL accepts it from root.
 
 PostgreSQL refuses to run as uid 0, and root's fresh clone often lies under a directory only root may enter
 (/root, `mktemp -d`), which no other user can traverse: neither to the data nor to the binaries. Making users and

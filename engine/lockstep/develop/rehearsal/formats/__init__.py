@@ -1,1 +1,1 @@
-"""Formats: a rehearsal in, a text for one kind of reader out. Each module has one function, `write`."""
+"""Formats: a rehearsal written for each kind of reader. Each module has one function, `write`."""

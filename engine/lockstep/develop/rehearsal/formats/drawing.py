@@ -1,4 +1,4 @@
-"""Drawing: a revision's statements and the load's waits in, two SVG pictures out."""
+"""Drawing: a revision's statements, and the waits of the clients, as two SVG pictures."""
 
 from __future__ import annotations
 
