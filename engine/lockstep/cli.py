@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in argv or switched("MIGRATOR_DEBUG")
 
     def heeded() -> int:
-        with interrupt.heeding():  # the last word too: a pipe that nobody reads takes none
+        with interrupt.heeding():  # the last word too: a pipe that is full and that nobody reads would hold it for ever
             return exits.answered(report, lambda: _run(argv, report), debug=debug)
 
     return exits.answered(report, heeded, debug=debug)

@@ -60,7 +60,7 @@ OWN: dict[str, tuple[tuple[tuple[str, ...], str, dict], ...]] = {
         (("--no-rehearsal",), "do not rehearse what was written", {"env": "MIGRATOR_NO_REHEARSAL", **SWITCH}),
     ),
 }  # fmt: skip
-ELSEWHERE = ("backfill", "rehearse")  # verbs whose flags stand beside what they do
+ELSEWHERE = ("backfill", "rehearse")  # verbs whose flags are declared beside what does their work
 
 
 def plain(argv: list[str]) -> SimpleNamespace | None:

@@ -116,7 +116,7 @@ def anybody_reported(connection: Connection) -> bool:
 
 
 def roles(connection: Connection) -> tuple[str, ...]:
-    """Return the roles that instances sign in with, as they report; an instance of before that is silent on it."""
+    """Return the roles that instances sign in with, as they report; an older gate's instance does not tell."""
     rows = prepared.rows(
         connection, "SELECT DISTINCT role FROM migrator.instance WHERE ended IS NULL AND role IS NOT NULL ORDER BY 1"
     )
@@ -160,7 +160,7 @@ def is_recorded(control: Control, digest: str) -> bool:
 
 
 def expect(control: Control, digest: str | None, commit: str) -> bool:
-    """Note that the rollout of a release that the schema serves begins, maybe once more; tell whether it is one."""
+    """Note that the rollout of a release begins, where the schema serves it; tell whether it does."""
     return bool(
         control.rows(
             "UPDATE migrator.release SET recorded = clock_timestamp(), commit = %s "

@@ -143,7 +143,7 @@ _ENDED = prepared.Statement(
 
 
 def get_ready(connection: Connection) -> None:
-    """Prepare the word on a step's end before the first step: what happens under its locks, clients wait for."""
+    """Prepare what notes a step's end before the first step: clients wait for what is done under its locks."""
     prepared.prepare(connection, _FINISHED)
     connection.rollback()
 

@@ -47,7 +47,7 @@ def address(url: str, variable: str = "MIGRATOR_DATABASE_URL") -> Address:
 
 
 def _places(host: str, ports: list[int]) -> str:
-    """Return hosts and ports as libpq pairs them: one port is all hosts'."""
+    """Return hosts and ports as libpq pairs them: a single port counts for all hosts."""
     hosts = host.split(",")
     each = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
     return ",".join(f"{name}:{port}" for name, port in zip(hosts, each, strict=True))
@@ -89,7 +89,7 @@ def _parts(dsn: str, variable: str) -> dict[str, str]:
             if not host.isascii() or max(map(len, (*above, last))) > _LONGEST_LABEL or not all(above):
                 host.startswith(("/", "@")) or host.encode("idna")  # what asking for its address would fail on
     except UnicodeError:
-        raise Usage(f"{variable} holds a host name that cannot be", "check what stands behind the @") from None
+        raise Usage(f"{variable} holds a host name that is not valid", "check what stands behind the @") from None
     except (psycopg2.Error, ValueError) as error:
         if "query parameter" in str(error):
             raise Usage(

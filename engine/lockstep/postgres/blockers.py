@@ -148,7 +148,7 @@ class Waiting:
             )
 
     def _old(self, blocked: Blocked, seen: dict[tuple[int, str], float]) -> set[tuple[int, str]]:
-        """Return the holders to wait for: those first in the way, and for a while any that is not young any more."""
+        """Return the holders to wait for: those that were first in the way, and for a while any that is old by now."""
         first = {(blocker.pid, blocker.transaction) for blocker in blocked.blockers}
         if blocked.relation is None:
             held = self.control.rows(_STILL_THERE, ([transaction for _, transaction in first],))

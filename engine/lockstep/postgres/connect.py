@@ -57,7 +57,7 @@ _FINAL = (
 def wait(
     where: Address, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]
 ) -> psycopg2.extensions.connection:
-    """Connect as soon as the database answers; raise Unreachable at the deadline, Usage where waiting is no use."""
+    """Connect once the database answers; raise Unreachable at the deadline, Usage where waiting would not help."""
     first = True
     pause = 0.1
     while True:
@@ -91,7 +91,7 @@ def _reason(error: psycopg2.OperationalError, where: Address) -> str:
 
 
 def reach(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Callable[[str], None]) -> Control:
-    """Return the control connection, of which nothing was asked yet; refuse a network that others hear."""
+    """Return the control connection, of which nothing was asked yet; refuse one that others may read."""
     where = address(settings.database_url, settings.url_source)
     tls.insist(where, settings)
     pooler.look_at(where)
@@ -104,7 +104,7 @@ def reach(settings: Settings, deadline: Deadline, interrupt: Interrupt, tell: Ca
         raise
     connection = Control(raw, where)
     try:
-        _refuse_to_be_heard(connection, settings, tell)
+        _refuse_to_be_read(connection, settings, tell)
     except MigratorError:
         connection.close()
         raise
@@ -126,8 +126,8 @@ def require_fit(connection: Control, settings: Settings) -> None:
     pooler.verdict(connection, lambda: open_connection(connection.where, CONNECT_TIMEOUT_S))
 
 
-def _refuse_to_be_heard(connection: Control, settings: Settings, tell: Callable[[str], None]) -> None:
-    """Refuse, where it is to be encrypted, what stands between us and the server: a network that others hear."""
+def _refuse_to_be_read(connection: Control, settings: Settings, tell: Callable[[str], None]) -> None:
+    """Where the settings ask for TLS refuse a connection that others on the network may read; else warn of it."""
     protection, is_worth_a_word = tls.verdict(connection.raw)
     if is_worth_a_word and settings.require_tls:
         raise Refused(

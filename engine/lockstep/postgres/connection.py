@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lockstep.postgres.address import Address
 
 CONNECT_TIMEOUT_S = 5
-# Within a minute a network that swallows packets is told; what was sent and never received no keepalive looks after.
+# A network that swallows packets is noticed within a minute: by keepalives, and by tcp_user_timeout for what was sent.
 NETWORK = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 
 

@@ -20,7 +20,7 @@ def database(ask: Callable[..., object], server_version: int, name: str) -> None
 
     It is called as psycopg2's `cursor.execute` is: a name with a percent sign goes without parameters.
 
-    Raises psycopg2.Error where somebody stays in it, or who asks does not own it.
+    Raises psycopg2.Error where somebody stays in it, or where it belongs to another role.
 
     One session of somebody whom the role may not end, or an autovacuum, and FORCE ends nobody at all (42501). Without
     it PostgreSQL has an autovacuum stop, and waits five seconds for others to leave: CountOtherDBBackends.

@@ -59,7 +59,7 @@ def look_at(where: Address) -> None:
 
 
 def advice(where: Address) -> str:
-    """Return what to do about a host that does not answer because it has IPv6 alone; '' where that is not it."""
+    """Return what to do where a host does not answer because it has IPv6 alone; '' where that is not the reason."""
     direct = re.fullmatch(_DIRECT, where.host)
     if direct:
         user = psycopg2.extensions.parse_dsn(where.dsn).get("user", "postgres")
@@ -69,7 +69,7 @@ def advice(where: Address) -> str:
         )
     import socket  # noqa: PLC0415 - milliseconds
 
-    with contextlib.suppress(OSError, UnicodeError):  # several hosts are together no name that can be asked for
+    with contextlib.suppress(OSError, UnicodeError):  # several hosts together are no name that can be looked up
         families = {entry[0] for entry in socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)}
         if families == {socket.AF_INET6} and "." in where.host:
             return f"{where.host} has IPv6 addresses only: give a host with IPv4, or run where there is IPv6"
@@ -78,7 +78,7 @@ def advice(where: Address) -> str:
 
 def verdict(control: Control, open_another: Callable[[], psycopg2.extensions.connection]) -> str:
     """Return 'direct', or 'pooler, session mode' where one keeps sessions; raise Refused for one that does not."""
-    # The process id that the handshake gave is a pooler's own invention unless there is none.
+    # Without a pooler the process id that the handshake gave is the server's; a pooler makes one up.
     if control.raw.get_backend_pid() == control.pid == _pid(control.rows):
         return "direct"
     _test(control, open_another)
@@ -130,7 +130,7 @@ def _cut(raw: psycopg2.extensions.connection) -> None:
 
 
 def _bounded(ask: Callable[[], object], cut: Callable[[], None] = lambda: None) -> list:
-    """Ask for something, for a while: a pooler with no session left lets its client wait, with no timeout."""
+    """Ask, and wait for a bounded time: a pooler with no session left lets its client wait for ever."""
     answers: list = []
 
     def work() -> None:

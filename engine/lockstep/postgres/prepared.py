@@ -34,7 +34,7 @@ class Statement(NamedTuple):
 
 
 def note(connection: Connection, there: Iterable[str]) -> None:
-    """Tell `prepare` what is there on this connection now: it need not ask. Whoever begins to tell has to go on."""
+    """Tell `prepare` what is there on this connection, so that it need not ask; from then on it has to be told."""
     connection.info[_NOTED] = set(there)
 
 

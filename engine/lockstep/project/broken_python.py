@@ -18,6 +18,6 @@ _KINDS = frozenset({
 
 
 def is_broken(kind: str, text: str) -> bool:
-    """Tell by an exception's class and text; a None where a row was expected is the throw-away database's."""
+    """Tell by an exception's class and text; a None where a row was expected comes of the throw-away database."""
     is_given_more = kind == "TypeError" and text.startswith(("upgrade() missing", "downgrade() missing"))  # by env.py
     return kind in _KINDS and "NoneType" not in text and "MockConnection" not in text and not is_given_more

@@ -74,7 +74,7 @@ def met(redirect: str = "", *, asks: bool = False) -> Iterator[None]:
 
 
 def was_led(connection: sa.Connection) -> bool:
-    """Tell whether a connection of env.py's is one that was met, and so leads where it is to lead."""
+    """Tell whether a connection of env.py's was met here, and so leads where it should."""
     return TARGET in connection.info
 
 

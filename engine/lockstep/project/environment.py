@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     Work = Callable[[Any, dict[str, Any]], None]
 
 _NOTHING_SET = Settings()
-SETTINGS = "lockstep.settings"  # config.attributes: what the run goes by, for the same
+SETTINGS = "lockstep.settings"  # config.attributes: the settings of the run, for the engine's own env.py
 COMPARE = "lockstep.compare"  # config.attributes: set by `check`, which compares without a command of Alembic's
 CONNECT = "lockstep.connect"  # config.attributes: how the engine's own env.py gets its connection
 READS = "reads"  # a value of COMPARE: what is found is told, and nothing written from it

@@ -119,7 +119,7 @@ def _parsed(path: str) -> dict[str, object]:
 
 
 def _is_of_these(config: str, found: dict[str, object]) -> bool:
-    """Compare names, sizes and times; where only a time differs, or could not have differed, the bytes as well."""
+    """Compare names, sizes and times; where a time differs, or is too fresh to tell, the bytes decide."""
     sources = Sources(*(found[name] for name in Sources._fields))
     if sources.working_directory not in (None, os.getcwd()):  # noqa: PTH109
         return False

@@ -58,7 +58,7 @@ def digest_of(source: bytes) -> str:
 def know(seals: Mapping[str, str]) -> None:
     """Take the seals of files by the digests of their bytes, as a manifest has them: a syntax tree takes a while.
 
-    None of another way to make them.
+    Those that were made in another way are left out.
     """
     _known.update({digest: one for digest, one in seals.items() if _SEAL.fullmatch(one)})
 

@@ -136,7 +136,7 @@ def is_attribute(models: str) -> bool:
 
 
 def _absolute(path: str, config: str) -> str:
-    """Return a path as it is meant: from where the configuration lies."""
+    """Return a path that the configuration names, as seen from where the configuration lies."""
     return os.path.join(os.path.dirname(config), path) if path else ""  # noqa: PTH118, PTH120
 
 

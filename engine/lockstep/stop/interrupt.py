@@ -52,7 +52,7 @@ class Interrupt:
     def check(self) -> None:
         """Raise Interrupted if the run was asked to stop."""
         if self.signum:
-            self.cancel = lambda: None  # nothing runs any more but what takes back and lets go
+            self.cancel = lambda: None  # all that still runs is taking back and letting go
             raise Interrupted(self.signum)
 
     def instead_of(self, error: BaseException) -> BaseException:
@@ -93,7 +93,7 @@ class Interrupt:
 
 
 def leave(code: int, words: str) -> None:
-    """End the process by force, with these words if whoever reads them takes them.
+    """End the process by force; say these words before, if somebody reads them.
 
     They are said on a thread of its own: what the run waits for may be a pipe that is full.
     """

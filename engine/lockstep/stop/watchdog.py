@@ -72,7 +72,7 @@ def bounded(deadline: Deadline) -> Iterator[None]:
 
 
 def _unanswered(error: Exception) -> Exception:
-    """Return what came of a cut: in the words of whoever met it, if it has any."""
+    """Return the error for a run that was cut: in the words of the stage that met the cut, if it had any."""
     said = f"no answer {PATIENCE_S:g} s after the deadline"
     if not isinstance(error, MigratorError):
         return Unreachable(said, "give it more time: --deadline")

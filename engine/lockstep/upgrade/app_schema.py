@@ -47,7 +47,7 @@ def is_settled(control: Control, schema: str) -> bool:
 
 
 def ensure(run: Run) -> None:
-    """Have the app's schema be where the settings say, before any connection is made that works there."""
+    """Make the app's schema as the settings say, before any connection is made that works in it."""
     if run.settings.app_schema and not is_settled(run.control, run.settings.app_schema):
         settle(run)
 

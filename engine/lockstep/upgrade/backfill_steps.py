@@ -32,7 +32,7 @@ _REVERTED = (
 def record(connection: Any, step: Step) -> bool:
     """Write, in the step's transaction, which revision declared a backfill; end those of one that is taken back.
 
-    Return whether there were any. One that declares none, as most, is not asked about.
+    Return whether there were any. A revision that declares none, as most do, is not asked about.
     """
     if step.direction == "up" and not connection.info.pop(declare.DECLARED, False):
         return False
@@ -71,7 +71,7 @@ class Backfills:
                 self._try(item)
 
     def require_finished(self) -> None:
-        """Raise Busy where this release may not be served before a backfill that is not finished."""
+        """Raise Busy where a backfill is unfinished that has to be done before this release is served."""
         for item in store.every(self._run.control):
             if item.before_serving and item.unfinished:
                 self._try(item)
@@ -101,7 +101,7 @@ class Backfills:
             self._any |= record(connection, step)
 
     def _try(self, item: Backfill) -> None:
-        """Work on one, once in a run: what it did not get done in its share of the time is for another run."""
+        """Work on one, once in a run; what it does not get done in its share of the time is left to another run."""
         run = self._run
         if item.name in self._tried:
             return

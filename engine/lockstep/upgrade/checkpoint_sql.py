@@ -53,7 +53,7 @@ SELECT %(run)s, r, '{DIRECTION}', 'finished', s, %(message)s, now(), clock_times
 
 
 def is_empty(rows: Callable[[str], list[Any]]) -> tuple[bool, int, str, str]:
-    """Return whether nothing but the ledger is in a database; its server's major, its encoding and its search path."""
+    """Return whether a database holds nothing but the ledger; its server's major version, encoding and search path."""
     found: tuple[bool, int, str, str] = rows(_IS_EMPTY)[0]
     return found
 
@@ -104,7 +104,7 @@ def require_heads(script: Any, found: Checkpoint) -> None:
 
 
 def into(cursor: Any, found: Checkpoint, run: int) -> None:
-    """Run it, and write into the ledger what it stands for; StepFailed if that is in another transaction by then."""
+    """Run it, and note in the ledger what it stands for; raise StepFailed where its SQL has ended the transaction."""
     cursor.execute("SELECT txid_current()")
     begun = cursor.fetchone()
     if found.sql.strip():  # revisions may have nothing to leave

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def reached(settings: Settings, report: Report, deadline: Deadline | None = None) -> Iterator[Run]:
-    """Connect within the run's deadline and ask nothing yet; signals listened to; yields the run.
+    """Connect within the run's deadline, listen to signals, and yield the run; nothing is asked of the server yet.
 
     The deadline is counted from now, unless the run began before and has one.
     """

@@ -124,7 +124,7 @@ class Execution:
         self._left = False
 
     def committed(self) -> StepFailed | None:
-        """Return the error for a revision that has ended its transaction past SQLAlchemy; None for one that has not."""
+        """Return the error for a revision that has ended its transaction unknown to SQLAlchemy; None for any other."""
         return self._ended() if not self._left and self._session.has_committed else None
 
     def _ended(self) -> StepFailed:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lockstep.postgres.statements import Statement
 
 _FLAG = "--ignore-live-releases REASON does it all the same"
-# Warnings elsewhere, where they can be taken back: what these tell of defers, with or without --strict.
+# Elsewhere these are warnings, for the step can be taken back; here they defer, with or without --strict.
 NEVER_RISKED = {"unique-gone"}
 RULES = {"unforeseen", "rows-gone", *NEVER_RISKED}  # by which a step waits although it was not tried
 _INDEXES = """
@@ -43,7 +43,7 @@ _IS_DIGEST = re.compile(r"\b[0-9a-f]{32}\b")  # of an expression or a predicate,
 
 
 class Foreseen(NamedTuple):
-    """What a statement touches: (schema, table, index or partition) each, as its names mean it where it runs."""
+    """What a statement touches, each as (schema, table, index or partition), under the search path it runs with."""
 
     statement: Statement
     kind: Kind
@@ -138,7 +138,7 @@ def _is_unique_by(relation: Any, columns: tuple[str, ...]) -> bool:
 
 
 def _columns(statement: Statement) -> tuple[str, ...]:
-    """Return the columns of a new unique index; none where an expression or a predicate has a say."""
+    """Return the columns of a new unique index; none where it has an expression or a predicate."""
     body = statement.node[1] if statement.node else {}
     elements = [item["IndexElem"] for item in body.get("indexParams", [])]
     plain = all("name" in element for element in elements) and "whereClause" not in body

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _TAKEN_RIGHTS = {"right-missing", "read-only"}  # errors where they are new, warnings where they were found so
 
 
-# Rights that a step took from the app's role; those that the run's own grants give back are none.
+# Rights that a step took from the app's role, without those that this run grants again.
 _RIGHTS = {
     "right-lost", "sequence", "sequence-closed", "sequence-not-open", "schema-closed", "behind-closed",
     "statement-refused", "default-fails", "default-broken",
@@ -202,7 +202,7 @@ class Guard:
         return found
 
     def _lost_before(self, release: Release) -> frozenset[Need]:
-        """Return what a release has lost already: it objects to what it would lose besides."""
+        """Return what a release has lost already: it objects only to what it would lose besides."""
         if release.digest == releases.UNKNOWN:
             return self._stranger_lacks
         if not (release.broken_by and release.contract and self._before):
@@ -248,7 +248,7 @@ def record_deferral(run: Run, deferred: Deferred, held_back: list[Step]) -> None
 
 
 def _found(run: Run, now: Contract) -> Contract:
-    """Return what an app that never reported may need: the schema as the first run found it that none has finished.
+    """Return what an app that never reported may need: the schema before the first run after the last finished one.
 
     What runs that were cut off or failed have made since is nobody's yet: their release was not let in.
     """

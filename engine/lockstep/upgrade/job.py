@@ -86,12 +86,12 @@ class Job:
 
     @property
     def _may_load(self) -> bool:
-        """Tell whether it is a run of ours, up from nothing, that may take a checkpoint; Alembic's knows none."""
+        """Tell whether the run may load a checkpoint: one of ours that goes up; the stock command knows none."""
         wanted = self.verb == "upgrade" and self.run.settings.checkpoint != NONE
         return wanted and not self.request.deferred_only and self.request.choose is None
 
     def _load(self, checks: load_as_step.Checks) -> None:
-        """Take from a checkpoint, in one transaction, what an empty database can have from it."""
+        """Load what a checkpoint has of the pending revisions into an empty database, in one transaction."""
         outcome = self.outcome
         outcome.loaded = load_as_step.into_empty(self.run, self.project, self.context, outcome.pending, checks)
         if outcome.loaded:

@@ -65,7 +65,7 @@ class Whole(NamedTuple):
 
 
 def instead_of_all(run: Run, known: Manifest) -> Whole | None:
-    """Return the checkpoint where a load of it is all there is to do; its commits need not wait for the disk."""
+    """Return the checkpoint where loading it is all there is to do; commits do not wait for the disk from here on."""
     settings, control = run.settings, run.control
     if settings.app_schema:  # a checkpoint is of the schema that everybody has
         return None
@@ -80,7 +80,7 @@ def instead_of_all(run: Run, known: Manifest) -> Whole | None:
 
 
 def _of_these(known: Manifest, given: str, config: str) -> Checkpoint | None:
-    """Return the checkpoint if it is of exactly the revisions that the manifest is of, and env.py of the usual kind."""
+    """Return the checkpoint if it is of exactly the manifest's revisions, and env.py does no more than hand over."""
     if not known.hands_over or not known.contract:
         return None
     try:
@@ -94,7 +94,7 @@ def _of_these(known: Manifest, given: str, config: str) -> Checkpoint | None:
 
 
 class LoadJob:
-    """The stages of such a run; what they need besides is imported by the one that does."""
+    """The stages of such a run; each imports what it alone needs."""
 
     def __init__(self, run: Run, whole: Whole, outcome: Outcome) -> None:
         """Take what the run works with, and the outcome that is kept up to date."""
@@ -148,9 +148,10 @@ class LoadJob:
 
 
 class _Transaction:
-    """The driver's connection, in a transaction of the app's own search path, as the stages ask one of SQLAlchemy's.
+    """A transaction on the driver's connection, with as much of SQLAlchemy's interface as the stages ask of one.
 
-    A signal cancels what runs in it, by a connection that is made for that; neither its end nor what comes after.
+    It has the app's own search path. A signal cancels what runs in it, on a connection made for that; it cancels
+    neither the COMMIT nor what comes after.
     """
 
     def __init__(self, run: Run) -> None:

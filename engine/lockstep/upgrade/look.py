@@ -87,7 +87,7 @@ def is_at_rest(run: Run, known: Manifest) -> bool:
 
 
 def is_at_head(control: Control, known: Manifest | None) -> bool:
-    """Tell whether the database is where the files end, by the ledger too: what only asks need not know more."""
+    """Tell whether the database is where the files lead, by the ledger too; who only asks need not know more."""
     from lockstep.ledger import steps, tables  # noqa: PLC0415
     from lockstep.project import manifest  # noqa: PLC0415
 
@@ -106,7 +106,7 @@ def is_at_head(control: Control, known: Manifest | None) -> bool:
 
 
 def _tables(known: Manifest) -> tuple[str, ...]:
-    """Return where the version table may be; nowhere where only env.py could say."""
+    """Return the names that the version table may have; none where only env.py could say."""
     if known.version_table is None:
         return ()
     return (known.version_table,) if known.version_table else _USUAL_TABLES

@@ -20,5 +20,5 @@ class Request(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Tell whether it is for all that there is, which is what a manifest is of."""
+        """Tell whether it asks for all that is pending and nothing special, which a manifest can answer."""
         return self == Request()

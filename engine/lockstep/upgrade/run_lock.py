@@ -57,9 +57,9 @@ def _finish(run: Run, number: int, word: str, outcome: Outcome, error: MigratorE
 
 
 def _uncertain(run: Run) -> Unreachable:
-    """Return the error for a run whose end, which waits for the disk for all its steps, was not written."""
+    """Return the error for a run whose end was not written: with it all its steps were to reach the disk."""
     return Unreachable(
         f"the connection to {run.control.where.shown} was lost at the end of the run: if the server itself was "
         "stopped, its last steps may be lost",
-        "the next run looks what is there, and applies what is not",
+        "the next run looks at what is there, and applies what is not",
     )

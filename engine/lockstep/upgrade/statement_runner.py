@@ -107,7 +107,7 @@ class StatementRunner:
             self._run_alone(cursor, statement, execute)
 
     def _run_alone(self, cursor: Any, statement: Statement, execute: Callable[[], None]) -> None:
-        """Run one statement in a transaction of its own, with the guard's and the ledger's word on it."""
+        """Run one statement in a transaction of its own, which the guard checks and the ledger notes."""
         ours = cursor.connection.cursor()  # the statement's own cursor keeps its rows
         ours.execute("BEGIN")
         try:
@@ -170,7 +170,7 @@ class StatementRunner:
         cursor.execute(f"{how} lock_timeout = {lock_ms}; {how} statement_timeout = {statement_ms}")
 
     def _clear_away(self, cursor: Any, rubble: Rubble) -> None:
-        """After a failed statement: the half-built index of its making goes, and then it is known not to be done."""
+        """After a failed statement, drop the index that it left half-built; then it is known not to be done."""
         with contextlib.suppress(Exception):  # the error under way is the one to report; the next run clears away
             cursor.execute(f"SET lock_timeout = {CLEAR_MS}; SET statement_timeout = {CLEAR_MS}")
             rubble.clear(cursor)

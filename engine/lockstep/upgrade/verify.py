@@ -24,7 +24,7 @@ _RIGHTS = {"right-lost", "row-security", "sequence", "partition-missing"}
 def serves(connection: Connection, needed: Contract, app_role: str | None, deferred: Deferred | None) -> None:
     """Pass a schema that satisfies this release's contract; else raise Refused with what is missing and the cure.
 
-    A required column that no recorded release mapped either is of a wide table, of which models name a part.
+    A required column that no recorded release mapped either is let pass: models may map a part of a wide table.
     """
     there = catalog.read(connection, needed.relations, app_role=app_role)
     broken = [need for need in contract.broken(needed, there) if need.severity == ERROR]

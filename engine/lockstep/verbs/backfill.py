@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lockstep.settings import Settings
 
 WAIT_S = 1.0
-# What each verb of a person's does: from which states, to which, and the word for it.
+# What a person may ask for: from which states it leads, to which, and the words for it.
 _MOVES = {
     "pause": (("new", "running", "failed"), "paused", "paused by an operator"),
     "resume": (("paused", "failed"), "running", None),
@@ -43,7 +43,7 @@ def main(settings: Settings, report: Report, arguments: Namespace) -> int:
 
 
 def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
-    """Work until all is done; what a lost connection cut off goes on on the next one."""
+    """Work until all is done; after a lost connection, go on with a new one."""
     limits = Limits(lag_ms=duration_ms(arguments.max_lag, "--max-lag"))
     target_ms = duration_ms(arguments.batch_time, "--batch-time") if arguments.batch_time else TARGET_MS
     deadline, has_begun = Deadline.after(settings.deadline_ms), False
@@ -58,7 +58,7 @@ def _run(settings: Settings, report: Report, arguments: Namespace) -> int:
             if not has_begun or deadline.passed:
                 raise
             report.line(f"waiting    {lost.message}")
-            # A disk that is full is so again at once, and a server that is away refuses at once.
+            # A full disk would stop it again at once, and a server that is away refuses at once.
             with interrupt.listening(interrupt.Interrupt()) as asked:
                 asked.sleep(min(WAIT_S, deadline.left()))
 
