@@ -185,6 +185,10 @@ class Database:
             "(SELECT oid FROM pg_database WHERE datname = current_database())"
         )
 
+    def require_free_lock(self):
+        """Wait until nobody holds the lock: a session that was closed gives it back when the server gets to it."""
+        until(self.lock_is_free, "the lock to be free")
+
     def steps(self):
         return self.rows("SELECT revision, direction, state FROM migrator.step ORDER BY id")
 

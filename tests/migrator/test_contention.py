@@ -73,7 +73,7 @@ def test_at_the_deadline_nothing_is_changed_and_who_blocks_is_named(table, any_p
     assert db.columns("before") == []
     assert db.steps() == []
     assert set(db.runs()) == {("upgrade", "busy")}
-    assert db.lock_is_free()
+    db.require_free_lock()
 
 
 def test_under_short_transactions_it_gets_its_lock(table, project, run, db, client):

@@ -213,7 +213,7 @@ def test_an_env_py_that_does_something_else_is_one_clear_line(env_py, code, sign
     assert done.last.startswith(sign), done.last
     assert "Traceback" not in done.text
     assert db.columns("t") == []
-    assert db.lock_is_free()
+    db.require_free_lock()
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_it_is_migrated_with_ledger_contract_and_deferral(shape, shop, run, db, 
     assert (done.code, db.columns("things")) == (0, ["id", "note"]), done.text
     done = run("downgrade", "-1", "--yes", **given)
     assert (done.code, db.columns("things")) == (0, ["id", "note", "old"]), done.text
-    assert db.lock_is_free()
+    db.require_free_lock()
 
 
 @pytest.mark.parametrize("shape", [name for name in SHAPES if name != "a creator"])

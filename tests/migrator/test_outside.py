@@ -211,7 +211,7 @@ def test_an_index_that_waits_for_an_old_snapshot_is_cancelled_cleanly_at_the_dea
     done = run_late("upgrade", project=project, came_so_far=lambda done: "when it waited for" in done.text)
     assert done.code == 3, done.text
     assert done.last.startswith("busy: a1: cancelled at the deadline, when it waited for ")
-    assert db.lock_is_free()
+    db.require_free_lock()
     old.close()
     assert run("upgrade", project=project).code == 0
     assert validity(db) == [True]

@@ -71,7 +71,7 @@ def test_in_a_statement_of_a_revision(kind, request, network, frozen_at, run_lat
     network.cut()  # the server sees only now that nobody is there
     until(lambda: not db.migrators(), "its backends to leave")
     assert db.columns("t") == []
-    assert db.lock_is_free()
+    db.require_free_lock()
 
 
 def test_while_it_waits_for_the_lock(network, run_late, project, client, db):
@@ -119,7 +119,7 @@ __main__.run()
     assert done.stderr.splitlines()[-1] == f"{said} (exit 3; safe to run again as it is)"
     until(lambda: not db.migrators(), "its backends to leave")
     assert db.columns("t") == []
-    assert db.lock_is_free()
+    db.require_free_lock()
 
 
 @pytest.mark.parametrize("seed", ["SELECT pg_sleep(60)", ""])

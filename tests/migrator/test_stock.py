@@ -83,7 +83,7 @@ def test_upgrade_current_history_heads_and_downgrade(two, alembic, db):
     assert done.code == 0, done.text
     assert db.columns("t") == ["id"]
     assert alembic(here, "upgrade", "+1").code == 0
-    assert db.lock_is_free()
+    db.require_free_lock()
     assert [row[:2] for row in db.steps()] == [("a1", "up"), ("b2", "up"), ("b2", "down"), ("b2", "up")]
 
 

@@ -19,7 +19,7 @@ def test_pending_revisions_are_applied_in_order_and_a_second_run_has_nothing_to_
     assert (second.code, second.last) == (0, "done: nothing to do, the database is at b2 (safe to run again)")
     assert db.steps() == [("a1", "up", "finished"), ("b2", "up", "finished")]
     assert db.runs() == [("upgrade", "done"), ("upgrade", "done")]
-    assert db.lock_is_free()
+    db.require_free_lock()
 
 
 def test_a_failing_revision_keeps_what_was_before_it_and_says_so(any_project, run, db):

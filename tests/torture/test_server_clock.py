@@ -87,7 +87,7 @@ def test_it_jumps_while_a_run_waits_for_a_lock(clocked, run, spawn, project):
     done = running.result(90)
     assert done.code == 0, done.text
     assert [row[0] for row in clocked.db.steps()] == ["a1", "b2", "c3"]
-    assert clocked.db.lock_is_free()
+    clocked.db.require_free_lock()
 
 
 @pytest.fixture
