@@ -130,6 +130,10 @@ class Migrator(Peer):
         if not self.manifest:
             (here / "versions.manifest").unlink()
 
+    def _without_cache(self, env: dict[str, str]) -> dict[str, str]:
+        """Give a run no place to leave a manifest for the next one."""
+        return env if self.manifest else env | {"XDG_CACHE_HOME": os.devnull}
+
     def _build(self, here: Path) -> None:
         shutil.copytree(ROOT / "migrator", here, ignore=shutil.ignore_patterns("__pycache__", "*.manifest", "versions"))
         (here / "versions").mkdir()
@@ -142,8 +146,8 @@ class Migrator(Peer):
         self.run("postgresql://", ["env", f"PYTHONPATH={here.parent}", f"MIGRATOR_CONFIG={here}/alembic.ini", *bake])
 
     def env(self, url: str) -> dict[str, str]:
-        return super().env(url) | {"PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": url,
-                                   "MIGRATOR_NO_UNKNOWN_RELEASE": "yes"}  # fmt: skip
+        own = {"PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": url, "MIGRATOR_NO_UNKNOWN_RELEASE": "yes"}
+        return self._without_cache(super().env(url) | own)
 
     def stand(self, url: str, at: int) -> None:
         _stamp(url, self.revisions[at - 1].name)
