@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from lockstep_gate import Closed, Gate, verdict
 from lockstep_gate.verdict import State
+from tests import forks
 from tests.app.rig import BUILD, PATIENCE_S, ROOT, eventually, listening_socket
 
 SYNC = ["psycopg2", "psycopg", "pg8000"]
@@ -250,16 +251,17 @@ def test_each_process_after_a_fork_reports_for_itself(migrated):
 def test_the_command_asks_for_a_contract_that_was_emitted(bare, tmp_path):
     emitted = tmp_path / "contract.json"
     command = [sys.executable, "-m", "lockstep_gate"]
-    done = subprocess.run([*command, "contract", "app.storage.models:Base", "-o", str(emitted)], cwd=ROOT, check=True)
+    done = forks.run([*command, "contract", "app.storage.models:Base", "-o", str(emitted)], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     env = os.environ | {"DATABASE_URL": bare.url, "IMAGE_COMMIT": "c0ffee"}
     bare.make_ledger()
     for driver in ("", *[f"+{one}" for one in (*SYNC, "asyncpg")]):
         env["DATABASE_URL"] = bare.url.replace("postgresql:", f"postgresql{driver}:")
-        done = subprocess.run([*command, "ask"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        done = forks.run([*command, "ask"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (1, ""), driver
         assert done.stdout.startswith("gate: closed for release contract1:")
     bare.record(BUILD.names[1])
-    done = subprocess.run([*command, "wait"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = forks.run([*command, "wait"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.rstrip().endswith("(commit c0ffee): the schema serves this release")
 
@@ -267,7 +269,7 @@ def test_the_command_asks_for_a_contract_that_was_emitted(bare, tmp_path):
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["ask", "--nonsense"], ["contract"], ["ask"]])
 def test_wrong_usage_is_2_and_says_how(words, tmp_path):
     env = {name: value for name, value in os.environ.items() if name not in ("LOCKSTEP_CONTRACT", "DATABASE_URL")}
-    done = subprocess.run(
+    done = forks.run(
         [sys.executable, "-m", "lockstep_gate", *words],
         cwd=tmp_path,
         env=env,

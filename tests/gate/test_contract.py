@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from lockstep_gate import contract, release
 from lockstep_gate.contract import models_path
+from tests import forks
 from tests.app.rig import ROOT
 
 MODELS = '''
@@ -80,9 +81,9 @@ def test_what_changes_a_need_changes_the_name(named, change):
     assert named(MODELS, "one") != named(changed, "two")
 
 
-def write_contract(path, output, **env):
+def write_contract(path, output, run=forks.run, **env):
     command = [sys.executable, "-m", "lockstep_gate", "contract", path, "-o", str(output)]
-    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=False, cwd=output.parent)
+    return run(command, env=os.environ | env, capture_output=True, text=True, check=False, cwd=output.parent)
 
 
 def test_two_processes_with_other_hash_seeds_write_the_same_bytes(package, tmp_path):
@@ -90,7 +91,7 @@ def test_two_processes_with_other_hash_seeds_write_the_same_bytes(package, tmp_p
     texts = set()
     for seed in ("0", "1", "4711"):
         output = tmp_path / f"{seed}.json"
-        done = write_contract("shop.models:Base", output, PYTHONHASHSEED=seed)
+        done = write_contract("shop.models:Base", output, subprocess.run, PYTHONHASHSEED=seed)
         assert done.returncode == 0, done.stderr
         texts.add(output.read_bytes())
     (text,) = texts
