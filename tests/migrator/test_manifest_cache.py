@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import pytest
 
 from lockstep.project import manifest
+from tests import forks
 from tests.conftest import ROOT
 
+# A forked process has Alembic already; `environment` is what would load it. The engine itself is not loaded before.
 LOOKED = (
     "import sys; from lockstep import cli; code = cli.main(sys.argv[1:]); "
-    "print('alembic' not in sys.modules, file=sys.stderr); sys.exit(code)"
+    "print('lockstep.project.environment' not in sys.modules, file=sys.stderr); sys.exit(code)"
 )
 
 
@@ -28,7 +29,7 @@ def upgrade(tmp_path, foreign, db, monkeypatch):
             "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache"),
             "MIGRATOR_DATABASE_URL": db.url, "MIGRATOR_CONFIG": str(foreign.ini), **variables,
         }  # fmt: skip
-        done = subprocess.run(
+        done = forks.run(
             [sys.executable, "-c", LOOKED, "upgrade", *words],
             env=env, cwd=foreign.ini.parent, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
