@@ -25,6 +25,7 @@ from lockstep.ledger import fingerprint
 from lockstep.project import manifest
 from lockstep.report import Report
 from lockstep.upgrade import connected_run, look
+from tests import forks
 from tests.app.rig import Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,28 +78,29 @@ class Copy:
     def add(self, name, after, sql="SELECT 1"):
         (self.versions / f"{name}_x.py").write_text(REVISION.format(name, after, sql))
 
-    def python(self, *words, **variables):
+    def python(self, *words, start=subprocess.run, **variables):
+        """Run Python in a process of its own: a true one, where what it imports itself is looked at."""
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.top), "MIGRATOR_DATABASE_URL": self.url, **variables}
-        return subprocess.run(
+        return start(
             [sys.executable, *words], env=env, cwd=self.top, capture_output=True, text=True, timeout=60, check=False
         )
 
     def make_manifest(self):
-        done = self.python("-m", "lockstep.project.manifest_writer")
+        done = self.python("-m", "lockstep.project.manifest_writer", start=forks.run)
         assert done.returncode == 0, done.stderr
         assert self.manifest.is_file()
 
     def run(self, *words, **variables):
-        done = self.python("-m", "migrator", *words, **variables)
+        done = self.python("-m", "migrator", *words, start=forks.run, **variables)
         return done.returncode, done.stdout, done.stderr
 
     def upgrade(self, *words, **variables):
         """Upgrade; tell whether a look was enough, and what came of it."""
         code = (
             "import sys; from lockstep import cli; code = cli.main(sys.argv[1:]); "
-            "print('alembic' not in sys.modules, file=sys.stderr); sys.exit(code)"
-        )
-        done = self.python("-c", code, "upgrade", *words, **variables)
+            "print('lockstep.project.environment' not in sys.modules, file=sys.stderr); sys.exit(code)"
+        )  # a forked process has Alembic already; `environment` is what would load it
+        done = self.python("-c", code, "upgrade", *words, start=forks.run, **variables)
         lines = done.stderr.splitlines()
         return lines[-1:] == ["True"], done.returncode, done.stdout + "\n".join(lines[:-1])
 

@@ -50,7 +50,8 @@ def test_the_process_ends_well_with_nobody_to_talk_to(copy, execute, shell):  # 
 
 def test_what_another_tool_wants_done_at_the_end_is_done(copy):  # noqa: F811 - a fixture
     (copy.top / "sitecustomize.py").write_text("import atexit\natexit.register(print, 'at the end')\n")
-    assert copy.run("upgrade")[:2] == (0, DONE.format(HEAD) + "at the end\n")
+    done = copy.python("-m", "migrator", "upgrade")
+    assert (done.returncode, done.stdout) == (0, DONE.format(HEAD) + "at the end\n")
 
 
 def test_what_a_pool_of_threads_has_to_do_at_the_end_is_done(copy):  # noqa: F811 - a fixture
@@ -58,7 +59,8 @@ def test_what_a_pool_of_threads_has_to_do_at_the_end_is_done(copy):  # noqa: F81
         "import concurrent.futures as c, time\n"
         "c.ThreadPoolExecutor().submit(lambda: (time.sleep(1), print('at the end', flush=True)))\n"
     )
-    assert copy.run("upgrade")[:2] == (0, DONE.format(HEAD) + "at the end\n")
+    done = copy.python("-m", "migrator", "upgrade")
+    assert (done.returncode, done.stdout) == (0, DONE.format(HEAD) + "at the end\n")
 
 
 def _started(made, *words):
