@@ -31,6 +31,7 @@ DECISIONS = {
     "what is a secret in a text": ("lockstep_gate.masking", "masked"),
     "how a release is named": ("lockstep_gate.release", "name_of_file"),
     "what a MetaData needs of the schema": ("lockstep_gate.contract.derivation", "derive"),
+    "what a person at a terminal sees instead of plain lines": ("lockstep.terminal", "line"),
     "whether written revisions lead to the models": ("lockstep.develop.proving", "tried"),
 }
 
@@ -39,6 +40,16 @@ DECISIONS = {
 def test_it_is_decided_where_one_would_look_for_it(decision):
     module, name = DECISIONS[decision]
     assert hasattr(importlib.import_module(module), name), decision
+
+
+def test_the_order_of_a_run_fits_on_a_page_and_no_module_needs_four():
+    lines = {path: len(path.read_text().splitlines()) for top in ("engine", "gate") for path in _modules(top)}
+    assert lines[ROOT / "engine" / "lockstep" / "upgrade" / "line.py"] < 100
+    assert {path.name: count for path, count in lines.items() if count > 300} == {}
+
+
+def _modules(top):
+    return (ROOT / top).rglob("*.py")
 
 
 def test_the_declared_layers_are_few_and_leave_nothing_out():

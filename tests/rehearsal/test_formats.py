@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.develop.rehearsal import second
+from lockstep.develop.rehearsal import second_opinion
 from lockstep.develop.rehearsal.formats import github, markdown, rules, sarif, text
 from lockstep.develop.rehearsal.formats import json as as_json
 from lockstep.develop.rehearsal.rules import RULES
@@ -82,7 +82,7 @@ def test_sarif_holds_what_the_standard_requires(tmp_path, server):
         assert re.fullmatch(r"(?:[\w.~/:,@-]|%[0-9A-F]{2})+", place["artifactLocation"]["uri"])
 
 
-@pytest.mark.skipif(second.binary() is None, reason="squawk is not installed")
+@pytest.mark.skipif(second_opinion.binary() is None, reason="squawk is not installed")
 def test_squawk_is_asked_and_agreement_is_told(rehearsal):
     (first,) = [one for one in rehearsal.opinions if "CREATE INDEX" in one.sql]
     assert first.agrees
@@ -93,8 +93,8 @@ def test_a_program_of_that_name_that_is_another_fails_no_rehearsal(rehearsal, tm
     program = tmp_path / "squawk"
     program.write_text("#!/bin/sh\necho quack\n")
     program.chmod(0o755)
-    monkeypatch.setattr(second, "binary", lambda: str(program))
-    assert second.ask(rehearsal.revisions, rehearsal.findings) == ()
+    monkeypatch.setattr(second_opinion, "binary", lambda: str(program))
+    assert second_opinion.ask(rehearsal.revisions, rehearsal.findings) == ()
 
 
 def test_docs_are_written_from_the_rules():

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lockstep.postgres.statements import Statement
 
 
-class Rubble:
+class LeftBehind:
     """The INVALID indexes that one statement leaves behind when it is cut off."""
 
     def __init__(self, statement: Statement) -> None:

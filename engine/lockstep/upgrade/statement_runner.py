@@ -14,7 +14,7 @@ from lockstep.errors import StepFailed
 from lockstep.ledger import steps
 from lockstep.postgres import outside_transaction
 from lockstep.upgrade import foresight
-from lockstep.upgrade.invalid_indexes import Rubble, is_valid
+from lockstep.upgrade.invalid_indexes import LeftBehind, is_valid
 from lockstep_gate import sqlstate
 
 if TYPE_CHECKING:
@@ -148,18 +148,18 @@ class StatementRunner:
     def _run_outside(self, cursor: Any, statement: Statement, execute: Callable[[], None], *, maybe_done: bool) -> None:
         """Run what PostgreSQL takes in no transaction; the ledger knows it as uncertain while it runs."""
         self._limit(cursor, "SET", patient=statement.patient)
-        rubble = Rubble(statement)
+        left = LeftBehind(statement)
         if maybe_done:
-            rubble.clear(cursor)
+            left.clear(cursor)
         self._require_valid(cursor, statement.creates_index)
-        rubble.look(cursor)
+        left.look(cursor)
         steps.mark_statement(self._run.control, self._at.row or 0, self._at.digests, uncertain=True)
         try:
             with self._watch.statement(self._step.label, patient=statement.patient):
                 execute()
         except Exception as error:
             if not (maybe_done and sqlstate.of(error) in ALREADY_DONE):
-                self._clear_away(cursor, rubble)
+                self._clear_away(cursor, left)
                 raise
         steps.mark_statement(self._run.control, self._at.row or 0, self._at.digests, uncertain=False)
         self._at.keep()
@@ -169,11 +169,11 @@ class StatementRunner:
         lock_ms, statement_ms = (0, self._left_ms() + 5000) if patient else (self.try_ms, self.statement_ms())
         cursor.execute(f"{how} lock_timeout = {lock_ms}; {how} statement_timeout = {statement_ms}")
 
-    def _clear_away(self, cursor: Any, rubble: Rubble) -> None:
+    def _clear_away(self, cursor: Any, left: LeftBehind) -> None:
         """After a failed statement, drop the index that it left half-built; then it is known not to be done."""
         with contextlib.suppress(Exception):  # the error under way is the one to report; the next run clears away
             cursor.execute(f"SET lock_timeout = {CLEAR_MS}; SET statement_timeout = {CLEAR_MS}")
-            rubble.clear(cursor)
+            left.clear(cursor)
             steps.mark_statement(self._run.control, self._at.row or 0, self._at.digests[:-1], uncertain=False)
 
     def _require_valid(self, cursor: Any, index: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from lockstep.develop.rehearsal import findings, ground, load, pending, rows, second
+from lockstep.develop.rehearsal import findings, ground, load, pending, rows, second_opinion
 from lockstep.develop.rehearsal.walk import Walk
 from lockstep.errors import MigratorError, Refused, Unreachable, Usage
 from lockstep.stop.deadline import Deadline
@@ -39,7 +39,7 @@ class Rehearsal:
     not_reached: tuple[str, ...]
     filled: tuple[rows.Filled, ...]
     findings: tuple[Finding, ...]
-    opinions: tuple[second.Opinion, ...]
+    opinions: tuple[second_opinion.Opinion, ...]
     loads: tuple[load.Measured, ...]
     took_s: float
 
@@ -73,7 +73,7 @@ def run(settings: Settings, options: Options, tell: Callable[[str], None]) -> Re
             counts = {one.table: max(one.rows, 1) for one in filled}
             found = tuple(finding for one in rehearsed for finding in findings.judge(one, counts))
             loads = load.measure(fresh, base, rehearsed, options, deadline, tell) if fresh else ()
-        opinions = second.ask(rehearsed, found) if options.opinion else ()
+        opinions = second_opinion.ask(rehearsed, found) if options.opinion else ()
         reached = {one.revision for one in rehearsed}
         return Rehearsal(
             _version(base), chosen.how, chosen.base[-1].revision if chosen.base else "base", rehearsed,
