@@ -20,7 +20,7 @@ from lockstep_gate.verdict import LastVerdict, Verdict
 from lockstep_gate.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
 log = logging.getLogger("lockstep_gate")
 LOOK_AGAIN_S = 0.05
@@ -39,14 +39,23 @@ class Gate:
     """One process of one release. Nothing is connected, and no thread runs, before it is started."""
 
     def __init__(
-        self, engine: Any, contract: Any, *, commit: str | None = None, report_interval: str | float = "60s"
+        self,
+        engine: Any,
+        contract: Any,
+        *,
+        commit: str | None = None,
+        report_interval: str | float = "60s",
+        schemas: Collection[str] | Callable[[], Collection[str]] = (),
     ) -> None:
         """Take an Engine, an AsyncEngine or a connection factory; and what the release needs, as `release.of` takes it.
 
+        `schemas` are those in which tenants have the release's tables, or a function that is asked at each report.
         Raise ModelsError or ContractError where that cannot be read.
         """
         self.release = releases.of(contract, commit or releases.commit_of(os.environ))
-        self._engine = engine
+        if isinstance(schemas, str):
+            raise TypeError(f"schemas is a list of names, not one: [{schemas!r}]")
+        self._engine, self._schemas = engine, schemas
         self._interval_s = durations.seconds(report_interval) if isinstance(report_interval, str) else report_interval
         self._last = LastVerdict()
         self._watch: Watch | None = None
@@ -70,9 +79,8 @@ class Gate:
                 if self._pid not in (0, os.getpid()):
                     connections.of(self._engine).forget()
                 self._last = LastVerdict()
-                self._watch = Watch(
-                    self._engine, self._last, Instance(self.release), report_interval_s=self._interval_s
-                )
+                instance = Instance(self.release, self._schemas)
+                self._watch = Watch(self._engine, self._last, instance, report_interval_s=self._interval_s)
                 self._pid = os.getpid()
                 self._watch.start()
 

@@ -37,6 +37,11 @@ CREATE TABLE migrator.release (digest text PRIMARY KEY, commit text, recorded ti
 CREATE TABLE migrator.instance (id uuid PRIMARY KEY, release text NOT NULL, commit text, host text,
     started timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now(), ended timestamptz);
 """
+# What engines write into it since an instance says who it is.
+WHO = """
+ALTER TABLE migrator.instance ADD COLUMN role text, ADD COLUMN driver text, ADD COLUMN schemas text[];
+ALTER TABLE migrator.instance ALTER COLUMN role SET DEFAULT session_user;
+"""
 RIGHTS = f"""
 GRANT USAGE ON SCHEMA migrator TO {ROLE};
 GRANT SELECT ON migrator.release TO {ROLE};
@@ -78,7 +83,11 @@ class Database:
         self.execute(TABLE_RIGHTS)
 
     def make_ledger(self):
-        self.execute(LEDGER + RIGHTS)
+        self.execute(LEDGER + WHO + RIGHTS)
+
+    def age_ledger(self):
+        """Make it what an older engine has left."""
+        self.execute("ALTER TABLE migrator.instance DROP COLUMN role, DROP COLUMN driver, DROP COLUMN schemas")
 
     def record(self, digest=BUILD.digest):
         self.execute("INSERT INTO migrator.release (digest) VALUES (%s)", digest)
@@ -90,6 +99,10 @@ class Database:
         return self.execute(
             "SELECT id::text, release, commit, host, started, seen FROM migrator.instance WHERE ended IS NULL"
         )
+
+    def who(self):
+        """Who the instances say that they are."""
+        return self.execute("SELECT role, driver, schemas FROM migrator.instance WHERE ended IS NULL")
 
 
 def listening_socket():

@@ -41,6 +41,7 @@ def test_an_app_that_sends_them_counts_as_live_until_it_signs_off(run, foreign, 
         ((digest,),) = db.rows("SELECT digest FROM migrator.release")
         url = make_url(db.url).set(username=role, password="made-up").render_as_string(hide_password=False)
         row = {"id": str(uuid.uuid4()), "release": digest, "commit": "c0ffee", "host": "web-1"}
+        row |= {"driver": "psycopg2", "schemas": ["tenant"]}
         app = psycopg2.connect(url)
         app.autocommit = True
         with app.cursor() as cursor:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from lockstep_gate import Closed, Gate, verdict
 from lockstep_gate.verdict import State
 from tests import forks
-from tests.app.rig import BUILD, PATIENCE_S, ROOT, eventually, listening_socket
+from tests.app.rig import BUILD, PATIENCE_S, ROLE, ROOT, eventually, listening_socket
 
 SYNC = ["psycopg2", "psycopg", "pg8000"]
 ASYNC = ["asyncpg", "psycopg"]
@@ -51,6 +51,31 @@ def test_a_gate_opens_reports_and_takes_its_report_back(engine, migrated):
     assert gate.stop()
     assert migrated.instances() == []
     assert not gate.is_open
+
+
+def test_a_report_says_who_signs_in_and_with_which_driver(engine, migrated):
+    with Gate(engine, BUILD, report_interval="100ms").working():
+        assert migrated.who() == [(ROLE, engine.driver, None)]
+
+
+def test_a_report_says_again_who_it_is(engine, migrated):
+    tenants = ["blue"]
+    with Gate(engine, BUILD, report_interval="100ms", schemas=lambda: tenants).working():
+        assert migrated.who() == [(ROLE, engine.driver, ["blue"])]
+        migrated.execute("UPDATE migrator.instance SET role = 'another', driver = 'another'")
+        tenants.append("amber")
+        eventually(lambda: migrated.who() == [(ROLE, engine.driver, ["amber", "blue"])])
+
+
+def test_one_name_for_several_schemas_is_refused():
+    with pytest.raises(TypeError, match="schemas is a list of names"):
+        Gate(create_engine("postgresql+psycopg2://"), BUILD, schemas="blue")
+
+
+def test_a_ledger_of_an_older_engine_is_reported_to(engine, migrated):
+    migrated.age_ledger()
+    with Gate(engine, BUILD, report_interval="100ms", schemas=["blue"]).working():
+        assert len(migrated.instances()) == 1
 
 
 def test_it_closes_when_a_revision_breaks_the_release(engine, migrated):
@@ -91,7 +116,7 @@ def test_bare_connections_of_a_driver_will_do(migrated):
 
     for module in (psycopg, psycopg2):
         with Gate(lambda module=module: module.connect(migrated.url), BUILD).working():
-            assert len(migrated.instances()) == 1
+            assert migrated.who() == [(ROLE, module.__name__, None)]
     assert migrated.instances() == []
 
 
@@ -102,7 +127,7 @@ def test_bare_connections_of_asyncpg_will_do(migrated):
         return await asyncpg.connect(migrated.url)
 
     with Gate(connect, BUILD).working():
-        assert len(migrated.instances()) == 1
+        assert migrated.who() == [(ROLE, "asyncpg", None)]
 
 
 def test_a_worker_does_not_begin_on_a_schema_that_does_not_serve_it(bare):

@@ -42,6 +42,7 @@ def reports(url, digest):
         app.autocommit = True
         with app.cursor() as cursor:
             row = {"id": str(uuid.uuid4()), "release": digest, "commit": "c0ffee", "host": "web-1"}
+            row |= {"driver": "psycopg2", "schemas": None}
             sql = str(REPORT)
             for name in row:
                 sql = sql.replace(f":{name}", f"%({name})s")

@@ -42,6 +42,7 @@ def instances(url):
         try:
             while not over.wait(0.1):
                 row = {"id": uuid.uuid4(), "release": "sha256:somebody", "commit": "abc", "host": "web"}
+                row |= {"driver": "psycopg2", "schemas": None}
                 with engine.connect() as connection:
                     connection.execute(reporting.REPORT, row)
                     if dies:
