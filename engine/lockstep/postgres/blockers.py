@@ -6,6 +6,7 @@ the next try comes when nothing old holds the lock any more.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from dataclasses import dataclass
@@ -94,9 +95,19 @@ class Blocked:
 
     def __str__(self) -> str:
         """Return '"users" (AccessExclusiveLock), held by …'."""
+        return f"{self.name} ({self.mode}), held by {self.holders}"
+
+    @property
+    def holders(self) -> str:
+        """Return the first three of them, and how many more there are."""
         who = "; ".join(str(blocker) for blocker in self.blockers[:3])
         more = f"; and {len(self.blockers) - 3} more" if len(self.blockers) > 3 else ""  # noqa: PLR2004
-        return f"{self.name} ({self.mode}), held by {who}{more}"
+        return f"{who}{more}"
+
+    @property
+    def missing(self) -> str:
+        """Return it as what a run did not get."""
+        return f"no lock on {self}"
 
 
 def look(control: Control, pid: int) -> Blocked | None:
@@ -143,7 +154,7 @@ class Waiting:
             self._pause(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - not cryptography
         if self.deadline.passed:
             raise Busy(
-                f"{label}: no lock on {_aged(blocked, time.monotonic() - since)}",
+                f"{label}: {_aged(blocked, time.monotonic() - since).missing}",
                 "end that session, or run it again when it is gone",
             )
 
@@ -166,19 +177,17 @@ class Waiting:
         """End sessions in the way, if the operator asked for it and the time is up."""
         if self.terminate_after_s and waited_s >= self.terminate_after_s:
             for pid, _ in holders:
-                self.tell(
-                    f"ended      pid {pid}, which held a needed lock for more than {self.terminate_after_s:.0f} s"
-                )
+                self.tell(f"ended      pid {pid}, which was in the way for more than {self.terminate_after_s:.0f} s")
                 self.control.rows("SELECT pg_terminate_backend(%s)", (pid,))
 
     def _pause(self, seconds: float) -> None:
         self.interrupt.sleep(min(seconds, self.deadline.left()))
 
 
-def _aged(blocked: Blocked, waited_s: float) -> str:
+def _aged(blocked: Blocked, waited_s: float) -> Blocked:
     """Return who blocks, with ages as they are now rather than when they were first seen."""
     blockers = tuple(
         Blocker(b.pid, b.transaction, b.application, b.state, (b.age_s or 0) + waited_s, b.query, b.is_vacuum)
         for b in blocked.blockers
     )
-    return str(Blocked(blocked.relation, blocked.name, blocked.mode, blockers))
+    return dataclasses.replace(blocked, blockers=blockers)

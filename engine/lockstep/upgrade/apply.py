@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from lockstep.errors import Busy, MigratorError, Refused, StepFailed
 from lockstep.ledger import steps
 from lockstep.ledger.steps import Applied
+from lockstep.postgres import snapshots
 from lockstep.postgres.blockers import Waiting
 from lockstep.postgres.control import lost
 from lockstep.postgres.session import Session, scalar
+from lockstep.postgres.snapshots import OlderSnapshots
 from lockstep.postgres.statements import without_literals
 from lockstep.report import counted
 from lockstep.upgrade import step_cure
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from lockstep.ledger.steps import Entry
     from lockstep.postgres.blockers import Blocked
     from lockstep.project.plan import Step
+    from lockstep.upgrade.foresight import Foreseen
     from lockstep.upgrade.statement_runner import Judge
 
 FIRST_TRY_MS = 5
@@ -40,7 +43,7 @@ _ALEMBIC_LOG = logging.getLogger("alembic.runtime.migration")
 
 
 class _Missed(Exception):
-    """A try did not get its lock, or lost a deadlock."""
+    """A try did not get its lock, lost a deadlock, or has rewritten what an older snapshot would find empty."""
 
 
 @dataclass
@@ -54,8 +57,24 @@ class _Tries:
     start: float = field(default_factory=time.monotonic)
     vacuums: list[int] = field(default_factory=list)  # tables whose autovacuum is pushed aside first
     blocked: Blocked | None = None  # what was last seen in the way
+    open_before: list[str] | None = None  # the transactions that were open when the try began, where it matters
     execution: Execution | None = None
     applied: Applied | None = None
+
+
+@dataclass(frozen=True)
+class _BeforeCommit:
+    """All that is asked before anything is committed: the guard, then who could not live with the commit itself."""
+
+    guard: Judge
+    refuse_older_snapshots: Callable[[Any], None]
+
+    def check(self, connection: Any, step: Step) -> None:
+        self.guard.check(connection, step)
+        self.refuse_older_snapshots(connection)
+
+    def foresee(self, connection: Any, step: Step, foreseen: Foreseen) -> None:
+        self.guard.foresee(connection, step, foreseen)
 
 
 def _nothing(_record: logging.LogRecord) -> bool:
@@ -67,7 +86,8 @@ class Applier:
 
     def __init__(self, context: Any, run: Run, arguments: dict[str, Any], judge: Judge) -> None:
         """Take over the MigrationContext; `arguments` are what env.py passes on to each revision."""
-        self._context, self._run, self._arguments, self._judge = context, run, arguments, judge
+        self._context, self._run, self._arguments = context, run, arguments
+        self._judge = _BeforeCommit(judge, self._refuse_older_snapshots)
         self.checks: list[Callable[[Any, Step], None]] = []  # asked in the step's transaction, before it commits
         self._tries: _Tries | None = None
         self._entries: dict[str, Entry | None] = {**steps.entries(run.control)}
@@ -107,6 +127,8 @@ class Applier:
                 tries.blocked = self._watch.blocked or tries.blocked
                 if not _only_vacuum(self._watch.blocked, tries):
                     waiting.until_clear(self._watch.blocked, step.label, tries.start)
+                if isinstance(self._watch.blocked, OlderSnapshots):
+                    tries.open_before = snapshots.open_now(run.control)
                 tries.wait_ms = min(tries.wait_ms * 2, run.settings.lock_timeout_ms)
                 tries.waited_s += time.monotonic() - begun
 
@@ -178,6 +200,7 @@ class Applier:
         self.heads = tuple(sorted(heads))
         for check in self.checks:
             check(ctx.connection, step)
+        self._refuse_older_snapshots(ctx.connection)
         waited = int(tries.waited_s * 1000)
         duration = int((time.monotonic() - tries.start) * 1000) - waited
         applied = Applied(
@@ -186,6 +209,14 @@ class Applier:
         )  # fmt: skip
         steps.mark_finished(ctx.connection, execution.at.row, applied, run.id, step.seal)
         tries.applied = applied
+
+    def _refuse_older_snapshots(self, connection: Any) -> None:
+        """Have a try that rewrote a table tried again, once nobody has a snapshot in which it would be empty."""
+        assert self._tries is not None  # noqa: S101 - asked within a step
+        found = snapshots.older(connection, self._run.control, self._tries.open_before)
+        if found is not None:
+            self._watch.blocked = found
+            raise _Missed
 
     def _push_vacuum_aside(self, relation: int, execution: Execution) -> None:
         """Wait for SHARE UPDATE EXCLUSIVE, long enough for PostgreSQL to cancel an autovacuum in the way.
@@ -208,7 +239,7 @@ class Applier:
 
     def _judged(self, step: Step, error: BaseException) -> BaseException:
         """Return what an error of a try means: try again, or an expected error with its cure."""
-        if isinstance(error, MigratorError | KeyboardInterrupt):
+        if isinstance(error, MigratorError | KeyboardInterrupt | _Missed):
             return error
         self._run.interrupt.check()
         state = sqlstate.of(error)

@@ -128,7 +128,7 @@ class Guard:
         )
         if objections and not self._ignored:
             raise Deferred(step, objections)
-        self.unknown += unknowns.say(self._run, connection, step, found)
+        self.unknown += unknowns.say(self._run, connection, step, found, self.unknown)
         if newly := [release.digest for release, needs in found if release.recorded and _is_broken(needs)]:
             releases.mark_broken(connection, newly, step.revision)
         if again := [

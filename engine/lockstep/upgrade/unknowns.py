@@ -56,9 +56,17 @@ def with_behind(needs: tuple[Need, ...], behind: Iterable[Found], needed: Contra
 
 
 def say(
-    run: Run, connection: Connection, step: Step, found: Iterable[tuple[Release, tuple[Need, ...]]]
+    run: Run,
+    connection: Connection,
+    step: Step,
+    found: Iterable[tuple[Release, tuple[Need, ...]]],
+    already: Iterable[Unknown] = (),
 ) -> list[Unknown]:
-    """Say what is unknown of a step that is about to be committed, and write it to the ledger in its transaction."""
+    """Say what is unknown of a step that is about to be committed, and write it to the ledger in its transaction.
+
+    What an earlier try has said `already` is only written again, as that try was rolled back; the rest is returned.
+    """
+    before = {(one.revision, one.release.digest, one.need) for one in already}
     said = [
         Unknown(step.revision, step.label, release, need)
         for release, needs in found
@@ -69,13 +77,14 @@ def say(
     told: set[str] = set()
     for one in said:
         need = one.need
-        if str(one.release) not in told:
-            run.tell(f"may break  {step.label}   {one.release}")
-            told.add(str(one.release))
-        run.tell(f"           {need}")
-        run.tell(f"           to find out: {need.cure}")
+        if (one.revision, one.release.digest, need) not in before:
+            if str(one.release) not in told:
+                run.tell(f"may break  {step.label}   {one.release}")
+                told.add(str(one.release))
+            run.tell(f"           {need}")
+            run.tell(f"           to find out: {need.cure}")
         values = {"run": run.id, "revision": one.revision, "release": one.release.digest, "place": need.place}
         prepared.rows(
             connection, _KEEP, values | {name: getattr(need, name) for name in ("rule", "needs", "offers", "cure")}
         )
-    return said
+    return [one for one in said if (one.revision, one.release.digest, one.need) not in before]
