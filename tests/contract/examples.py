@@ -97,7 +97,7 @@ def found(connection: sa.Connection, text: str, using: tuple[rules.Rule, ...] = 
             watch.look(connection, [ROLE])
             name = connection.engine.url.database
             execute(connection, text.replace("{database}", name))
-            watch.found(connection, [RELEASE])
+            watch.found(connection, [RELEASE], drivers=frozenset({"asyncpg"}))
             scene = watch._scene
             return judge(scene, using) if scene.has_changed else ()
     finally:

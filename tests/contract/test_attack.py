@@ -138,6 +138,49 @@ def test_a_workers_own_role_counts(copy):
         assert verdict.word == DEFERRED
 
 
+TENANTS = (
+    "ALTER TABLE blue.countries DROP COLUMN name",
+    "DROP TABLE blue.countries",
+    "ALTER TABLE blue.countries ALTER name TYPE integer USING 1",
+    "REVOKE SELECT ON blue.countries FROM @APP@",
+    (
+        "CREATE FUNCTION blue.no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; "
+        "CREATE TRIGGER no BEFORE INSERT ON blue.countries FOR EACH ROW EXECUTE FUNCTION blue.no()"
+    ),
+)
+
+
+@pytest.fixture
+def tenants(copy):
+    """A session on a database with schemas of tenants, of which the release reports the first two."""
+    with judged.control(copy) as session:
+        for schema in ("amber", "blue", "green"):
+            session.rows(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.countries (LIKE countries INCLUDING ALL)")
+            session.rows(f"GRANT USAGE ON SCHEMA {schema} TO {database.ROLE}")
+            session.rows(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.countries TO {database.ROLE}")
+        session.rows("UPDATE migrator.instance SET schemas = '{amber,blue,not_there}'")
+        yield session
+
+
+@pytest.mark.parametrize("sql", TENANTS)
+def test_a_release_that_reports_schemas_is_checked_in_each_of_them(copy, tenants, sql):
+    with judged.judged(copy, sql) as verdict:
+        assert verdict.word == DEFERRED, verdict
+    with judged.judged(copy, sql.replace("blue", "green")) as verdict:
+        assert verdict.word != DEFERRED, "it is not of the release"
+    tenants.rows("UPDATE migrator.instance SET schemas = NULL")
+    with judged.judged(copy, sql) as verdict:
+        assert verdict.word != DEFERRED, "nobody has said that it is of the release"
+
+
+def test_a_tenant_that_never_had_a_column_holds_nothing_back(copy, tenants):
+    tenants.rows("ALTER TABLE amber.countries DROP COLUMN name")
+    with judged.judged(copy, "ALTER TABLE amber.countries ADD COLUMN other integer") as verdict:
+        assert verdict.word == CLEAN, verdict
+    with judged.judged(copy, "DROP TABLE amber.countries") as verdict:
+        assert verdict.word == DEFERRED, verdict
+
+
 def test_the_role_of_an_instance_is_told_by_the_server(copy):
     with judged.control(copy) as session:
         session.rows(f"GRANT SELECT, INSERT, UPDATE ON migrator.instance TO {database.ROLE}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"  # the digest of the one release that stands for an app that does not report
 
 
+# By name and out of JSON: a ledger that no newer run has upgraded has no driver and no schemas.
 # Times that an app may report and Python does not know are cut to those it does.
 _RELEASES = """
 SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)),
@@ -30,7 +31,10 @@ SELECT coalesce(r.digest, i.release), coalesce(r.commit, max(i.commit)),
        greatest(least(min(i.started), '9999-12-30'), '0001-01-02'), least(max(i.seen), '9999-12-30'),
        coalesce(r.recorded > clock_timestamp() - make_interval(secs => {seconds})
          AND NOT EXISTS (SELECT 1 FROM migrator.instance x
-                         WHERE x.release = r.digest AND x.started >= r.recorded), false)
+                         WHERE x.release = r.digest AND x.started >= r.recorded), false),
+       coalesce(array_agg(DISTINCT coalesce(to_jsonb(i) ->> 'driver', '')) FILTER (WHERE i.id IS NOT NULL), '{{}}'),
+       ARRAY(SELECT DISTINCT jsonb_array_elements_text(s) FROM unnest(array_agg(to_jsonb(i) -> 'schemas')) s
+              WHERE jsonb_typeof(s) = 'array' ORDER BY 1)
   FROM migrator.release r
   FULL JOIN (SELECT * FROM migrator.instance
              WHERE ended IS NULL AND seen > clock_timestamp() - make_interval(secs => {seconds})) i
@@ -43,7 +47,10 @@ _PREPARED = prepared.Statement(
 
 
 class Release(NamedTuple):
-    """One release the ledger knows, or that an instance reported; `contract` is None where nobody recorded it."""
+    """One release the ledger knows, or that an instance reported; `contract` is None where nobody recorded it.
+
+    `drivers` are those of its instances, "" for one that told none; `schemas` are where its tenants have its tables.
+    """
 
     digest: str
     commit: str | None
@@ -54,6 +61,8 @@ class Release(NamedTuple):
     since: datetime | None
     last_seen: datetime | None
     expected: bool
+    drivers: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -107,7 +116,8 @@ def _release(
             contracts[version] = Contract.from_json(contract)
     except ContractError as error:
         raise ContractError(f"{error.message}; it is that of {digest}", error.cure) from None
-    return Release(digest, commit, contracts.get(version), *rest)
+    *rest, drivers, schemas = rest
+    return Release(digest, commit, contracts.get(version), *rest, tuple(drivers), tuple(schemas))
 
 
 def anybody_reported(connection: Connection) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockstep import contract
-from lockstep.contract import ERROR, Contract, catalog, footprint
+from lockstep.contract import ERROR, Contract, catalog, footprint, tenants
 from lockstep.errors import Refused
 from lockstep.ledger import deferrals, releases, steps
 from lockstep.postgres import prepared
@@ -89,6 +89,7 @@ class Guard:
         self._before: Catalog | None = None
         self._asked: Step | None = None
         self._contracts: dict[str, Contract] = {}
+        self._copies: tenants.Copies = {}
         self._untouched = contract.Untouched()
         self._stranger: Contract | None = None
         self._stranger_lacks: frozenset[Need] = frozenset()
@@ -181,7 +182,9 @@ class Guard:
         """Return what the step has changed behind the tables of live releases."""
         live = [release for release in self._releases(connection) if release.live]
         contracts = [release.contract or self._as_it_stood() for release in live]
-        return self._footprint.found(connection, contracts, whole=steps.is_started(connection, step.revision))
+        drivers = frozenset(driver for release in live for driver in release.drivers)
+        whole = steps.is_started(connection, step.revision)
+        return self._footprint.found(connection, contracts, drivers=drivers, whole=whole)
 
     def _judged(
         self, connection: Connection, after: Catalog, behind: tuple[Found, ...]
@@ -205,16 +208,28 @@ class Guard:
         """Return what a release has lost already: it objects only to what it would lose besides."""
         if release.digest == releases.UNKNOWN:
             return self._stranger_lacks
-        if not (release.broken_by and release.contract and self._before):
+        # Only some tenants may have what a release needs, or all but one: it has lived with what the others lack.
+        if not ((release.broken_by or release.schemas) and release.contract and self._before):
             return frozenset()
         return frozenset(contract.broken(release.contract, self._before, since=self._before))
 
     def _releases(self, connection: Connection) -> tuple[Release, ...]:
-        known = releases.read(connection, self._run.settings.retention_ms, self._contracts)
+        known = tuple(
+            map(self._with_tenants, releases.read(connection, self._run.settings.retention_ms, self._contracts))
+        )
         if self._stranger is None:
             return known
-        stranger = releases.Release(releases.UNKNOWN, None, self._stranger, None, False, 0, None, None, False)
+        stranger = releases.Release(
+            releases.UNKNOWN, None, self._stranger, None, False, 0, None, None, False, drivers=("",)
+        )
         return (*known, stranger)
+
+    def _with_tenants(self, release: Release) -> Release:
+        """Have what a release needs looked at in each schema that it reports."""
+        if release.contract is None or self._before is None or not release.schemas:
+            return release
+        spread = tenants.in_schemas(release.contract, release.schemas, self._before, self._copies)
+        return release._replace(contract=spread)
 
     def _as_it_stood(self) -> Contract:
         """Return the contract of a release that reports but was never recorded here: the schema it is running on."""

@@ -52,7 +52,8 @@ def record(url: str) -> None:
             "INSERT INTO migrator.release (digest, commit, contract) VALUES (%s, 'abc', %s)", (DIGEST, needed.to_json())
         )
         session.rows(
-            "INSERT INTO migrator.instance (id, release, commit, host, role) VALUES (gen_random_uuid(), %s, 'abc', 'here', %s)",
+            "INSERT INTO migrator.instance (id, release, commit, host, role, driver) "
+            "VALUES (gen_random_uuid(), %s, 'abc', 'here', %s, 'psycopg2')",
             (DIGEST, database.ROLE),
         )
         session.rows(f"GRANT USAGE ON SCHEMA migrator TO {database.ROLE}")

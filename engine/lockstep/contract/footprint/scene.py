@@ -69,6 +69,7 @@ class Scene:
         self.before, self.after, self.roles, self.path = before, after, roles, path
         self.contracts = tuple(contracts)
         self.rows, self.altered, self.look = rows, altered, look
+        self.drivers: frozenset[str] = frozenset()  # of the live releases; "" is one that nobody told
         self.changes = before.changes(after)
         self._reach = known or reach
 

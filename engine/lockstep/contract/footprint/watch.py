@@ -52,8 +52,18 @@ class Watch:
         self._before = reading.everything(connection, tuple(self._roles))
         reading.prepare(connection)
 
-    def found(self, connection: Connection, contracts: Iterable[Contract], *, whole: bool = False) -> tuple[Found, ...]:
-        """Return what was changed since the last transaction that was committed; `whole`: also outside of this one."""
+    def found(
+        self,
+        connection: Connection,
+        contracts: Iterable[Contract],
+        *,
+        drivers: frozenset[str] = frozenset(),
+        whole: bool = False,
+    ) -> tuple[Found, ...]:
+        """Return what was changed since the last transaction that was committed; `whole`: also outside of this one.
+
+        `drivers` are those of the live releases, "" for one that told none.
+        """
         if self._before is None:
             return ()
         seen = reading.touched(connection, self._transaction)
@@ -64,6 +74,7 @@ class Watch:
             seen = seen._replace(told=False)
         self._after = reading.again(connection, self._before, tuple(self._roles), seen)
         self._scene = self._seen(connection, contracts, seen)
+        self._scene.drivers = drivers
         if not self._scene.has_changed:
             return ()
         return judge(self._scene)

@@ -10,6 +10,7 @@ from lockstep.contract.footprint.rules import (
     functions,
     harmless,
     names,
+    prepared,
     relations,
     roles,
     sequences,
@@ -20,5 +21,6 @@ from lockstep.contract.footprint.rules import (
 
 RULES = (
     *names.RULES, *relations.RULES, *columns.RULES, *bodies.RULES, *sequences.RULES, *constraints.RULES, *triggers.RULES,
-    *functions.RULES, *types.RULES, *roles.RULES, *data.RULES, *statements.RULES, *harmless.RULES,
+    *functions.RULES, *types.RULES, *roles.RULES, *data.RULES, *statements.RULES, *prepared.RULES,
+    *harmless.RULES,
 )  # fmt: skip

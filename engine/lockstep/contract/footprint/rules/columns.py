@@ -229,7 +229,7 @@ RULES = (
     ),
     Rule(
         "type-arithmetic", UNKNOWN, "A wider type counts in another one",
-        "sum() of bigint is numeric, an average or a rounded value has other digits; a prepared statement of before fails once on asyncpg.",
+        "sum() of bigint is numeric, an average or a rounded value has other digits.",
         "cast in the release's own queries first", ("column",), _type,
         bad="ALTER TABLE notes ALTER weight TYPE double precision", good="ALTER TABLE notes ADD COLUMN weight2 double precision",
     ),
