@@ -154,6 +154,21 @@ def test_a_downgrade_that_would_break_a_live_release_is_refused(migrated, first,
     assert release.gate(migrated).code == 1
 
 
+def test_a_developer_takes_back_what_was_just_applied(migrated, first, tmp_path):
+    add = sql("add_note", "ALTER TABLE users ADD COLUMN note text", "ALTER TABLE users DROP COLUMN note")
+    models = [(NAME, NAME + "    note: Mapped[str | None] = mapped_column(Text)\n")]
+    release = written(first, tmp_path / "next", add, models=models, commit="2222222bbbbbbb")
+    for _ in range(2):
+        assert release.migrator(migrated, "upgrade").code == 0
+        assert "note" in columns(migrated)
+        assert release.gate(migrated).code == 0
+        done = release.migrator(migrated, "downgrade", "-1")
+        assert (done.code, "done: 1 reverted" in done.last) == (0, True), done.out + done.err
+        assert "note" not in columns(migrated)
+        # Whoever starts it now asks first.
+        assert release.gate(migrated).code == 1
+
+
 def test_what_waits_for_whom_is_in_status_and_plan(migrated, without_phone):
     digest = digest_of(migrated)
     report(migrated, digest)

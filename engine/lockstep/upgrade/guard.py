@@ -76,15 +76,17 @@ class Guard:
     """The contracts of one run."""
 
     def __init__(self, run: Run, app_role: str | None, *, unknown: bool, strict: bool, ignored: bool,
-        put_back: Callable[[Connection], int] | None = None,
+        expected: bool = True, put_back: Callable[[Connection], int] | None = None,
     ) -> None:  # fmt: skip
         """`unknown`: an app that never reported is live; `strict`: warnings defer too; `ignored`: nothing defers.
+
+        `expected`: a release that was recorded lately is live before it reports.
 
         `put_back` grants in a step's transaction what the run would grant at its end, and returns how much it was.
         """
         self._put_back = put_back
         self._run, self._app_role = run, app_role
-        self._unknown, self._strict, self._ignored = unknown, strict, ignored
+        self._unknown, self._strict, self._ignored, self._expected = unknown, strict, ignored, expected
         self._known: Known | None = None
         self._before: Catalog | None = None
         self._asked: Step | None = None
@@ -217,6 +219,8 @@ class Guard:
         known = tuple(
             map(self._with_tenants, releases.read(connection, self._run.settings.retention_ms, self._contracts))
         )
+        if not self._expected:
+            known = tuple(release._replace(expected=False) for release in known)
         if self._stranger is None:
             return known
         stranger = releases.Release(

@@ -125,12 +125,15 @@ class Job:
         settings = self.run.settings
         if settings.ignore_live_releases:
             runs.ignore_releases(self.run.control, self.run.id, settings.ignore_live_releases)
-        # A downgrade is a developer's: an app that reports is protected, one that was never seen is not presumed.
-        unknown = not settings.no_unknown_release and self.verb == "upgrade"
+        # A downgrade is a developer's, who takes back what the last upgrade did: an app that reports is protected, one
+        # that was never seen is not presumed. Nor is a release that was recorded lately and has not reported: nobody
+        # serves it, and whoever starts it later asks the gate first, which says what this run took away.
+        presumed = self.verb == "upgrade"
         guard = Guard(
             self.run,
             self._app_role(),
-            unknown=unknown,
+            unknown=presumed and not settings.no_unknown_release,
+            expected=presumed,
             strict=settings.strict,
             ignored=bool(settings.ignore_live_releases),
             put_back=functools.partial(grants.put_back, self.run),
