@@ -162,6 +162,32 @@ def test_a_right_that_is_taken_outside_a_transaction_is_given_back_before_it_com
         server.execute("DROP ROLE {}", role)
 
 
+TAKEN_FROM_A_ROLE = (
+    "REVOKE SELECT ON t FROM {}", "REVOKE USAGE ON SCHEMA public FROM {}, PUBLIC", "ALTER ROLE {} NOLOGIN",
+    "ALTER ROLE {} SET search_path = nowhere", "ALTER ROLE {} SET default_transaction_read_only = on",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", TAKEN_FROM_A_ROLE)
+def test_what_is_taken_outside_a_transaction_from_a_role_that_reports_waits_for_it(
+    statement, server, live, project, run
+):
+    role = f"worker_{uuid.uuid4().hex[:8]}"
+    server.execute("CREATE ROLE {} LOGIN", role)
+    try:
+        live.rows(f"GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON t TO {role}")
+        live.rows("UPDATE migrator.instance SET role = %s", role)
+        project.outside("b2", statement.format(role))
+        for _ in range(2):
+            done = run("upgrade", project=project)
+            assert (done.code, "deferred   b2" in done.out) == (0, True), done.text
+        gone(live)
+        assert "applied    b2" in run("upgrade", project=project).out
+    finally:
+        live.rows(f"DROP OWNED BY {role}")
+        server.execute("DROP ROLE {}", role)
+
+
 def test_a_function_that_wrote_is_not_called_again_by_a_run_that_goes_on(live, project, run):
     project.sql("b2", "CREATE FUNCTION go() RETURNS void LANGUAGE sql AS $$ UPDATE u SET n = n + 1 $$")
     project.outside("c3", "SELECT go()", "SELECT n FROM u", DROP)
@@ -185,7 +211,14 @@ COMMITS = "CREATE PROCEDURE work() LANGUAGE plpgsql AS $$ BEGIN UPDATE u SET n =
 
 
 @pytest.mark.parametrize(
-    "call", ["CALL work()", "DO $$ BEGIN CALL work(); END $$", "SELECT FROM u; GRAMMAR OF TOMORROW"]
+    "call",
+    [
+        "CALL work()",
+        "DO $$ BEGIN CALL work(); END $$",
+        "SELECT FROM u; GRAMMAR OF TOMORROW",
+        "ALTER SYSTEM SET default_transaction_isolation = 'serializable'",
+        "ALTER SYSTEM RESET ALL",
+    ],
 )
 def test_what_cannot_be_tried_nor_known_waits_while_a_release_is_live(call, live, project, run):
     project.sql("b2", COMMITS)
