@@ -598,4 +598,12 @@ DATA = (
     _r("rows-filled", CLEAN, "UPDATE accounts SET spare = name"),
     _r("rows-inserted", CLEAN, "INSERT INTO countries VALUES ('IT', 'Italy')"),
 )
-REVISIONS = (*COLUMNS, *RELATIONS, *CONSTRAINTS, *TYPES, *CODE, *SEQUENCES, *ROLES, *DATA)
+TRIED = (
+    _r("check-refuses-label", DEFERRED, "ALTER TABLE accounts ADD CONSTRAINT c CHECK (status <> 'blocked') NOT VALID"),
+    _r("check-of-all-labels", CLEAN, "ALTER TABLE accounts ADD CONSTRAINT c CHECK (status IN ('active', 'blocked'))"),
+    _r("check-refuses-false", DEFERRED, "ALTER TABLE accounts ADD CONSTRAINT c CHECK (is_active) NOT VALID"),
+    _r("check-of-booleans", CLEAN, "ALTER TABLE accounts ADD CONSTRAINT c CHECK (is_active IN (true, false))"),
+    _r("check-shorter", DEFERRED, "ALTER TABLE accounts ADD CONSTRAINT c CHECK (length(name) <= 20) NOT VALID"),
+    _r("check-of-some-texts", SAID, "ALTER TABLE accounts ADD CONSTRAINT c CHECK (name <> 'nobody') NOT VALID"),
+)
+REVISIONS = (*TRIED, *COLUMNS, *RELATIONS, *CONSTRAINTS, *TYPES, *CODE, *SEQUENCES, *ROLES, *DATA)

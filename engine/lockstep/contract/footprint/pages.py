@@ -29,8 +29,8 @@ each revision, in the revision's own transaction, and gives every change one of 
 - **harmless**: it can be proved, and nothing is said.
 
 What cannot be read off is tried, in a savepoint that is rolled back, as the app's role: a default is evaluated, the
-next number of a sequence is held against the greatest key, and the release's elementary statements are planned with
-EXPLAIN.
+next number of a sequence is held against the greatest key, a new CHECK against the labels, lengths and NULLs that the
+models may write, and the release's elementary statements are planned with EXPLAIN.
 What the columns of the models themselves need is told by the release contract, whose findings have the same form.
 
 The examples are on the tables `orders`, `items`, `notes` and `events` of a release, and on `log`, to which only a

@@ -9,6 +9,7 @@ from lockstep.contract.footprint import paths, reading
 from lockstep.contract.footprint.judge import judge
 from lockstep.contract.footprint.look import Look
 from lockstep.contract.footprint.reach import Reach, reach
+from lockstep.contract.footprint.rules import limits
 from lockstep.contract.footprint.rules.triggers import always_filled
 from lockstep.contract.footprint.scene import Scene
 from lockstep.postgres import prepared
@@ -99,7 +100,12 @@ class Watch:
                     prepared.rows(connection, "SELECT set_config('search_path', %(path)s, true)", {"path": old})
 
     def disproves(self, need: Need) -> bool:
-        """Tell whether a need that the contract finds broken is met by what is behind the table: a trigger fills it."""
+        """Tell whether a need that the contract finds broken is met all the same.
+
+        A trigger fills a column, or a CHECK holds for every value that there can be.
+        """
+        if self._scene is not None and need.rule == "new-limit":
+            return limits.held(self._scene, need.schema, need.table, need.offers)
         if self._scene is None or need.rule not in {"required-column", "default-gone"} or need.column is None:
             return False
         relation = self._scene.named(self._scene.after, need.schema, need.table)

@@ -9,6 +9,7 @@ from lockstep.contract.footprint.rules import (
     data,
     functions,
     harmless,
+    limits,
     names,
     prepared,
     relations,
@@ -21,6 +22,6 @@ from lockstep.contract.footprint.rules import (
 
 RULES = (
     *names.RULES, *relations.RULES, *columns.RULES, *bodies.RULES, *sequences.RULES, *constraints.RULES, *triggers.RULES,
-    *functions.RULES, *types.RULES, *roles.RULES, *data.RULES, *statements.RULES, *prepared.RULES,
+    *functions.RULES, *types.RULES, *roles.RULES, *data.RULES, *limits.RULES, *statements.RULES, *prepared.RULES,
     *harmless.RULES,
 )  # fmt: skip
