@@ -31,3 +31,22 @@ def test_a_new_check_is_tried_on_what_the_models_may_write(schema, expression): 
     said = found(schema, f"ALTER TABLE orders ADD CONSTRAINT fresh CHECK ({expression}) NOT VALID")
     severities = {one.need.severity for one in said}
     assert (severities - UNKNOWN if severities >= BREAKS else severities) == NEW[expression], said
+
+
+GENERATED = {
+    "int GENERATED ALWAYS AS (CASE mood WHEN 'ok' THEN 1 END) STORED": NOTHING,
+    "int NOT NULL GENERATED ALWAYS AS (CASE mood WHEN 'ok' THEN 1 WHEN 'sad' THEN 2 END) STORED": BREAKS,  # for NULL
+    "int NOT NULL GENERATED ALWAYS AS (CASE mood WHEN 'ok' THEN 1 ELSE 2 END) STORED": NOTHING,
+    "int GENERATED ALWAYS AS (10 / CASE mood WHEN 'sad' THEN 0 ELSE 2 END) STORED": BREAKS,
+    "int GENERATED ALWAYS AS (10 / CASE mood WHEN 'sad' THEN 1 ELSE 2 END) STORED": NOTHING,
+    "int GENERATED ALWAYS AS (10 / amount) STORED": UNKNOWN,
+    "int GENERATED ALWAYS AS (10 / (20 - length(short))) STORED": BREAKS,
+    "int GENERATED ALWAYS AS (short::int) STORED": UNKNOWN,
+}
+
+
+@pytest.mark.parametrize("column", GENERATED)
+def test_a_new_generated_column_is_tried_on_what_the_models_may_write(schema, column):  # noqa: F811
+    said = found(schema, f"UPDATE orders SET mood = 'ok', state = 'new'; ALTER TABLE orders ADD COLUMN made {column}")
+    severities = {one.need.severity for one in said if one.need.rule in {"generated-fails", "new-generated"}}
+    assert (severities - UNKNOWN if severities >= BREAKS else severities) == GENERATED[column], said

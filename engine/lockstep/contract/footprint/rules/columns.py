@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from lockstep.contract.footprint import bodies
+from lockstep.contract.footprint.rules import limits
 from lockstep.contract.footprint.scene import BREAKS, UNKNOWN, Match, Rule, Scene
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _new_generated(scene: Scene, change: Change) -> Iterator[Match]:
     ):
         body = bodies.expression(after["default"] or "")
         total = not body.functions and not re.search(r"[/%^]|::|<<|>>|-|\+|\*", after["default"] or "")
-        if after.is_("not_null") or not total:
+        if (after.is_("not_null") or not total) and not limits.generates(scene, after):
             yield at(change, "its writes accepted as before", f"a new column generated from {after['default']}")
 
 

@@ -145,6 +145,56 @@ def held(scene: Scene, schema: str | None, table: str, offers: str) -> bool:
     )
 
 
+def _new_generated(scene: Scene, column: Thing) -> list[Thing] | None:
+    """Return the columns that a new generated column is made of, if all are the release's and it can be tried here."""
+    before = scene.before.relations.get(column.owner)
+    had = {one.name for one in scene.before.those("column", column.owner)} if before else set()
+    expression = column["default"] or ""
+    if not column["generated"] or column.name in had or not _is_plain(expression):
+        return None
+    named = {_name(one) for one in re.findall(r'"(?:[^"]|"")*"|\w+', re.sub(r"'(?:[^']|'')*'", "", expression))}
+    return [one for one in scene.after.those("column", column.owner) if one.name in named and one is not column]
+
+
+def _generated_fails(scene: Scene, change: Change) -> Iterator[Match]:
+    after = change.after
+    columns = _new_generated(scene, after) if after is not None and scene.is_mapped(after.owner) else None
+    if after is None or not columns or len(columns) != 1:
+        return
+    values = _values(scene, columns[0])
+    for value in values.write:
+        failed = _not_made(scene, after, columns[0], value)
+        # Where a short text fails too it is not for its length: which texts there are, nobody knows.
+        if failed and not (values.short and value != "NULL" and _not_made(scene, after, columns[0], values.short)):
+            offers = f"{after['default']}: {failed}"
+            yield Match(after, f"to write {_shown(value)} to {columns[0].name}", offers, after.owner, after.name)
+            return
+
+
+def _not_made(scene: Scene, generated: Thing, column: Thing, value: str) -> str:
+    """Return why a generated column has no value for this one of the column it is made of; "" where it has."""
+    row = f"SELECT CAST(({generated['default']}) AS {generated['type']}) AS made FROM ({_row([column], (value,))}) t"
+    failed = scene.look.fails(row)
+    if failed is not None:
+        return failed.text
+    unset = f"SELECT count(*) FROM ({row}) m WHERE made IS NULL"
+    return "NULL, and it must not be" if generated.is_("not_null") and scene.look.value(unset) == 1 else ""
+
+
+def generates(scene: Scene, column: Thing) -> bool:
+    """Tell whether a new generated column has a value for all that there can be: few values, and all were tried."""
+    columns = _new_generated(scene, column)
+    every = [_values(scene, one).every for one in columns or ()]
+    if not columns or not all(every):
+        return False
+    rows = list(itertools.islice(itertools.product(*every), _MOST + 1))
+    if len(rows) > _MOST:
+        return False
+    made = f"SELECT ({column['default']}) AS made FROM ({' UNION ALL '.join(_row(columns, row) for row in rows)}) t"
+    unset = " WHERE made IS NULL" if column.is_("not_null") else " WHERE made IS DISTINCT FROM made"
+    return scene.look.value(f"SELECT count(*) FROM ({made}) m{unset}") == 0
+
+
 def _domain_refuses(scene: Scene, change: Change) -> Iterator[Match]:
     after = change.after
     if after is None or after["type"] != "d" or not (change.before and change.differs("checks", "not_null")):
@@ -176,6 +226,14 @@ RULES = (
         "add it once no live release may write that", ("constraint",), _check_refuses,
         bad="ALTER TABLE orders ADD CONSTRAINT happy CHECK (mood <> 'sad') NOT VALID",
         good="ALTER TABLE orders ADD CONSTRAINT happy CHECK (mood IN ('sad', 'ok'))",
+    ),
+    Rule(
+        "generated-fails", BREAKS, "A generated column that is an error for what the models may write",
+        "It was evaluated for each label of an Enum, both booleans, the longest text of a String(n), and NULL.",
+        "give it a value for all that a live release may write", ("column",), _generated_fails,
+        bad="UPDATE orders SET mood = 'ok'; "
+        "ALTER TABLE orders ADD COLUMN size int NOT NULL GENERATED ALWAYS AS (CASE mood WHEN 'ok' THEN 1 END) STORED",
+        good="ALTER TABLE orders ADD COLUMN sad bool GENERATED ALWAYS AS (mood = 'sad') STORED",
     ),
     Rule(
         "domain-refuses", BREAKS, "A domain that refuses what the models may write",
