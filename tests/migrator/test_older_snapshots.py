@@ -44,7 +44,8 @@ def test_what_may_break_is_said_once_however_many_tries_there_are(table, project
     done = running.result()
     assert (done.code, done.out.count("may break  a1")) == (0, 1), done.text
     assert db.rows("SELECT attempts > 1 FROM migrator.step") == [(True,)]
-    assert db.rows("SELECT count(*), count(DISTINCT (rule, place, needs)) FROM migrator.unknown") == [(1, 1)]
+    said = [line for line in done.out.splitlines() if "the release needs" in line]
+    assert len(said) == len(set(said)) == db.one("SELECT count(*) FROM migrator.unknown")
 
 
 @pytest.mark.parametrize("rewrite", REWRITES)
