@@ -32,7 +32,9 @@ CREATE TABLE unmapped (id int PRIMARY KEY);
 CREATE TABLE events (kind text PRIMARY KEY) PARTITION BY LIST (kind);
 CREATE TABLE events_old PARTITION OF events FOR VALUES IN ('old');
 CREATE TABLE events_rest PARTITION OF events DEFAULT;
+CREATE TABLE events_by_hand (kind text PRIMARY KEY, CONSTRAINT own CHECK (kind <> 'x'));
 CREATE VIEW big_orders AS SELECT id, amount FROM orders WHERE amount > 5;
+CREATE VIEW item_ids AS SELECT id FROM items;
 CREATE MATERIALIZED VIEW totals AS SELECT 1 AS total;
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES ('x'); RETURN NEW; END $$;
 CREATE FUNCTION copied() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM (SELECT NEW.*) x; RETURN NEW; END $$;
@@ -47,6 +49,8 @@ INSERT INTO orders (amount, state, code) VALUES (1, 'new', 'x'), (2, 'new', 'y')
 INSERT INTO notes VALUES (1, 1.5);
 """
 RIGHTS = f"""
+ALTER VIEW item_ids OWNER TO {WORKER};
+GRANT SELECT ON items TO {WORKER};
 GRANT USAGE ON SCHEMA public TO {ROLE};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE};

@@ -28,8 +28,12 @@ class Revision(NamedTuple):
         return self.sql.split("-->")
 
 
-def _r(name: str, right: str, *sql: str, only_new: bool = False) -> Revision:
+def revision(name: str, right: str, *sql: str, only_new: bool = False) -> Revision:
+    """Make one of statements."""
     return Revision(name, "; ".join(sql), right, only_new)
+
+
+_r = revision
 
 
 COLUMNS = (

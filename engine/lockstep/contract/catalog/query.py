@@ -120,7 +120,7 @@ SELECT 'TRIGGER', tgrelid, tgname, tgtype, concat_ws(' ', '|', tgfoid, tgtype, m
 UNION ALL
 SELECT CASE WHEN is_instead THEN 'RULE INSTEAD' ELSE 'RULE' END, ev_class, rulename, NULL,
     '| ' || md5(ev_action::text), NULL, NULL, NULL
-  FROM pg_rewrite WHERE ev_class {these} AND rulename <> '_RETURN' AND ev_type <> '1'
+  FROM pg_rewrite WHERE ev_class {these} AND rulename <> '_RETURN' AND ev_type <> '1' AND ev_enabled IN ('O', 'A')
 UNION ALL
 SELECT 'policy', polrelid, polname, polpermissive::int,
     CASE WHEN coalesce(pg_get_expr(polqual, polrelid), 'true') = 'true'

@@ -37,6 +37,22 @@ _MEMBER = """(SELECT extname::text FROM pg_depend x JOIN pg_extension e ON e.oid
   WHERE x.refclassid = 'pg_extension'::regclass AND x.deptype = 'e'
     AND x.classid = '{catalog}'::regclass AND x.objid = {oid})"""
 
+# Which row of a published table is meant: by all its columns, or by an index that is checked at once.
+_IDENTITY = """(SELECT {columns} FROM pg_index i WHERE i.indrelid = c.oid AND i.indimmediate
+      AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END)"""
+_IDENTIFIED = f"(c.relreplident = 'f' OR {_IDENTITY.format(columns='count(*)')} > 0)"
+# Rows and columns that a publication leaves out must not be told by anything else than that identity.
+_COVERED = f""" AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+    LEFT JOIN {_IDENTITY.format(columns="(SELECT array_agg(k) FROM unnest(i.indkey::int2[]) k) AS keys")} identity
+      ON true
+    WHERE r.prrelid = c.oid AND (p.pubupdate OR p.pubdelete)
+      AND ((r.prattrs IS NOT NULL AND (c.relreplident = 'f' OR NOT r.prattrs::int2[] @> keys))
+        OR (c.relreplident <> 'f' AND EXISTS (
+              SELECT FROM regexp_matches(r.prqual::text, ':varattno (\\d+)', 'g') m
+               WHERE m[1]::int2 <> ALL (keys)))))"""
+_AGGREGATE = """(SELECT concat_ws(' ', g.aggkind, g.aggnumdirectargs, g.aggtransfn, g.aggfinalfn, g.aggcombinefn,
+    g.aggtranstype, g.agginitval, g.aggsortop, g.aggfinalmodify) FROM pg_aggregate g WHERE g.aggfnoid = p.oid)"""
+
 # What a table has of its own: read again for the relations that were touched.
 OF_RELATIONS = {
     "relation": f"""
@@ -51,11 +67,11 @@ SELECT 'relation', c.oid::bigint, 0::bigint, n.nspname, c.relname, ARRAY[
     (SELECT concat_ws(' ', bool_or(pubupdate), bool_or(pubdelete))
        FROM pg_publication p WHERE puballtables
          OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid) {{published}}),
-    (c.relreplident IN ('f', 'i') OR (c.relreplident = 'd'
-        AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)))::text,
+    ({{identified}})::text,
     CASE WHEN c.relkind IN ('r', 'm') THEN c.relfilenode::text END,
     (SELECT count(*)::text FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgisinternal AND t.tgenabled <> 'O'),
-    {_MEMBER.format(catalog="pg_class", oid="c.oid")}, c.relowner::regrole::text]
+    {_MEMBER.format(catalog="pg_class", oid="c.oid")}, c.relowner::regrole::text, c.relpersistence::text,
+    c.relacl::text]
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN (SELECT oid FROM rel)""",
     "column": """
 SELECT 'column', a.attnum::bigint, a.attrelid::bigint, NULL, a.attname, ARRAY[
@@ -114,8 +130,8 @@ SELECT 'function', p.oid::bigint, 0, n.nspname,
     p.proname::text, pg_get_function_result(p.oid), (SELECT lanname::text FROM pg_language l WHERE l.oid = p.prolang),
     {{body}}, array_to_string(p.proconfig, ' '), p.prokind::text, p.prosecdef::text, p.provolatile::text,
     p.proisstrict::text, {_rights("has_function_privilege", "p.oid", "X")},
-    {_MEMBER.format(catalog="pg_proc", oid="p.oid")}, array_to_string(p.proargnames, ' '), p.pronargdefaults::text,
-    p.proowner::regrole::text]
+    {_MEMBER.format(catalog="pg_proc", oid="p.oid")}, array_to_string(p.proargnames, ' '),
+    pg_get_expr(p.proargdefaults, 0), p.proowner::regrole::text, p.proacl::text]
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {_USER_SCHEMA}
 UNION ALL
 SELECT 'builtin', p.oid::bigint, 0, n.nspname, concat(p.proname, '(', pg_get_function_identity_arguments(p.oid), ')'),
@@ -132,7 +148,8 @@ SELECT 'sequence', c.oid::bigint,
     format_type(s.seqtypid, NULL), pg_sequence_last_value(c.oid)::text,
     {_rights("has_sequence_privilege", "c.oid", "Uw")},
     (SELECT d.refobjsubid::text FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 LIMIT 1)]
+        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 LIMIT 1),
+    c.relacl::text]
   FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE {_USER_SCHEMA} AND pg_has_role(c.relowner, 'USAGE')""",
     "type": f"""
@@ -151,14 +168,17 @@ SELECT 'type', t.oid::bigint, 0, n.nspname, t.typname, ARRAY[
   WHERE {_USER_SCHEMA} AND t.typtype IN ('e', 'd', 'c', 'r', 'b') AND t.typelem = 0
     AND (t.typrelid = 0 OR (SELECT relkind FROM pg_class WHERE oid = t.typrelid) = 'c')""",
     "schema": f"""
-SELECT 'schema', n.oid::bigint, 0, NULL, n.nspname, ARRAY[{_rights("has_schema_privilege", "n.oid", "UC")}]
+SELECT 'schema', n.oid::bigint, 0, NULL, n.nspname, ARRAY[
+    {_rights("has_schema_privilege", "n.oid", "UC")}, n.nspacl::text]
   FROM pg_namespace n WHERE {_USER_SCHEMA} OR n.nspname = 'migrator'""",
     "extension": """
-SELECT 'extension', e.oid::bigint, 0, NULL, e.extname, ARRAY[e.extversion, e.extnamespace::regnamespace::text]
+SELECT 'extension', e.oid::bigint, 0, NULL, e.extname, ARRAY[e.extversion, e.extnamespace::regnamespace::text,
+    (SELECT count(*) || ' ' || sum(objid::bigint) FROM pg_depend
+      WHERE refclassid = 'pg_extension'::regclass AND refobjid = e.oid AND deptype = 'e')]
   FROM pg_extension e""",
     "event trigger": """
 SELECT 'event trigger', e.oid::bigint, 0, NULL, e.evtname, ARRAY[
-    e.evtevent, e.evtenabled::text, e.evtfoid::regprocedure::text, array_to_string(e.evttags, ' ')]
+    e.evtevent, e.evtenabled::text, e.evtfoid::oid::text, array_to_string(e.evttags, ' ')]
   FROM pg_event_trigger e""",
     "role": """
 SELECT 'role', r.oid::bigint, 0, NULL, r.rolname, ARRAY[
@@ -218,10 +238,13 @@ def text(server_version: int, kinds: tuple[str, ...], *, everything: bool) -> st
     body = "p.prosrc"
     if server_version >= _SQL_BODY_SINCE:
         body = "coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)"
+    body = f"CASE WHEN p.prokind = 'a' THEN {_AGGREGATE} ELSE {body} END"
+    lean = server_version >= _LEAN_SINCE
     for name, value in {
         "published": "OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = n.oid)"
-        if server_version >= _LEAN_SINCE
+        if lean
         else "",
+        "identified": _IDENTIFIED + (_COVERED if lean else ""),
         "enforced": "k.conenforced::text" if server_version >= _NOT_ENFORCED_SINCE else "'true'",
         "member": "|| concat(m.inherit_option, m.set_option)" if server_version >= _MEMBER_OPTIONS_SINCE else "",
         "body": body,

@@ -35,6 +35,9 @@ def reach(snapshot: Snapshot, mapped: Iterable[int]) -> Reach:
     walk = _Walk(snapshot)
     for oid in mapped:
         walk.relation(oid)
+    for one in snapshot.every("event trigger"):  # the release's own DDL, as of temporary tables, runs it
+        if one["enabled"] not in {"D", "R"}:
+            walk.function(one["function"] or "")
     return Reach(
         frozenset(walk.relations), frozenset(walk.functions), frozenset(walk.sequences), tuple(sorted(walk.blind))
     )

@@ -34,7 +34,9 @@ UNION ALL SELECT 'catalog', pg_stat_get_xact_tuples_updated(oid) + pg_stat_get_x
     + pg_stat_get_xact_tuples_updated(oid) + pg_stat_get_xact_tuples_deleted(oid) > 0
 UNION ALL SELECT 'rows', oid::bigint, concat_ws(' ', pg_stat_get_xact_tuples_inserted(oid),
     pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_deleted(oid)) FROM locked WHERE writes
-UNION ALL SELECT 'locked', oid::bigint, NULL FROM locked WHERE strong"""
+UNION ALL SELECT 'locked', oid::bigint, NULL FROM locked WHERE strong
+UNION ALL SELECT 'members', sum(objid::bigint)::bigint, NULL FROM pg_depend
+  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'"""
 # What was counted is kept for a second beyond its transaction, and would be told of the next one.
 _FLUSHED, _FLUSHED_SINCE = " UNION ALL SELECT 'flushed', 0, NULL FROM pg_stat_force_next_flush()", 15
 _YOUNG = {
@@ -50,6 +52,16 @@ _YOUNG = {
     "pg_inherits": "SELECT unnest(ARRAY[inhrelid, inhparent]) FROM pg_inherits WHERE {young}",
     "pg_partitioned_table": "SELECT partrelid FROM pg_partitioned_table WHERE {young}",
 }  # fmt: skip
+# What prints the names of others: defaults those of sequences, keys those of tables, views, policies, conditions.
+_PRINTING = """
+WITH printed AS MATERIALIZED (SELECT classid, objid FROM pg_depend
+                               WHERE refclassid = 'pg_class'::regclass AND refobjid = ANY(%(oids)s::oid[]))
+SELECT adrelid::bigint FROM printed JOIN pg_attrdef ON oid = objid WHERE classid = 'pg_attrdef'::regclass
+UNION SELECT conrelid FROM printed JOIN pg_constraint ON oid = objid WHERE classid = 'pg_constraint'::regclass
+UNION SELECT ev_class FROM printed JOIN pg_rewrite ON oid = objid WHERE classid = 'pg_rewrite'::regclass
+UNION SELECT polrelid FROM printed JOIN pg_policy ON oid = objid WHERE classid = 'pg_policy'::regclass
+UNION SELECT tgrelid FROM printed JOIN pg_trigger ON oid = objid WHERE classid = 'pg_trigger'::regclass
+UNION SELECT indrelid FROM printed JOIN pg_index ON indexrelid = objid WHERE classid = 'pg_class'::regclass"""
 _YOUNG_ROW = "age(xmin) <= (SELECT age(pg_current_xact_id()::xid)) + 1 AND xmin::text::bigint > 2"
 # What all relations are shown by: their names, types, roles, publications.
 _OF_EVERYTHING = {
@@ -86,6 +98,7 @@ class Touched(NamedTuple):
     rows: dict[int, Written]
     altered: frozenset[str] = frozenset()  # catalogs whose rows were updated or deleted
     transaction: str = ""
+    members: int = 0  # of extensions, which nothing else tells: only their dependencies are written
     goes_on: bool = False  # the transaction that was asked last was committed
 
 
@@ -108,7 +121,7 @@ def touched(connection: Connection, last: str | None = None) -> Touched:
     asked = _asked(connection)
     prepared.prepare(connection, asked)
     locked, catalogs, altered, rows = set(), set(), set(), {}
-    told, transaction, goes_on = True, "", False
+    told, transaction, goes_on, members = True, "", False, 0
     for what, number, text in asked.ask(connection, last):
         if what == "counted":
             told = bool(number)
@@ -121,12 +134,16 @@ def touched(connection: Connection, last: str | None = None) -> Touched:
             rows[number] = Written(*map(int, text.split()))
         elif what == "locked":
             locked.add(number)
-    return Touched(told, frozenset(locked), frozenset(catalogs), rows, frozenset(altered), transaction, goes_on)
+        elif what == "members":
+            members = number or 0
+    return Touched(
+        told, frozenset(locked), frozenset(catalogs), rows, frozenset(altered), transaction, members, goes_on
+    )
 
 
 def again(connection: Connection, before: Snapshot, as_roles: tuple[int, ...], seen: Touched) -> Snapshot:
     """Return what `everything` would, reading only what was touched."""
-    if not seen.told:
+    if not seen.told or seen.members != _members(before):
         return everything(connection, as_roles)
     kinds = tuple(kind for kind, catalogs in queries.CATALOGS.items() if seen.catalogs & set(catalogs))
     kinds = (*(kind for kind in kinds if kind != "sequence"), "sequence")  # setval() leaves no trace in a catalog
@@ -148,6 +165,10 @@ def again(connection: Connection, before: Snapshot, as_roles: tuple[int, ...], s
     return before.patched(gone, fresh)
 
 
+def _members(snapshot: Snapshot) -> int:
+    return sum(int((one["members"] or "0 0").split()[1]) for one in snapshot.every("extension"))
+
+
 def _relations(connection: Connection, before: Snapshot, seen: Touched) -> set[int]:
     """Return the relations to be read again."""
     found = set(seen.relations)
@@ -161,9 +182,9 @@ def _relations(connection: Connection, before: Snapshot, seen: Touched) -> set[i
             for one in before.relations.values()
             if one["kind"] in {"v", "m"} or _is_printed_by_name(before, one)
         }
-    # Views print the names of what they are made of; partitions those of their parents.
     if found:
-        found |= {one.oid for one in before.relations.values() if one["kind"] in {"v", "m"}}
+        rows = prepared.rows(connection, _PRINTING, {"oids": prepared.array(found)})
+        found |= {oid for (oid,) in rows}
     return found
 
 

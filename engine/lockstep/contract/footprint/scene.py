@@ -151,6 +151,12 @@ class Scene:
         tables = self.mapped_after.get(relation) or self.mapped_before.get(relation) or ()
         return [column for table in tables for column in table.columns if column.name == name]
 
+    def came_by_extension(self, thing: Thing) -> bool:
+        """Tell whether a thing is an extension's that has changed itself: of that its own rule tells."""
+        return bool(thing["extension"]) and any(
+            one.kind == "extension" and one.thing.name == thing["extension"] for one in self.changes
+        )
+
     def lost(self, before: Thing | None, after: Thing | None) -> dict[int, str]:
         """Return the rights that each role had on a thing and has no more, by letter."""
         if before is None or after is None:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 FIELDS = {
     "relation": (
         "kind", "populated", "row_security", "forced", "bound", "partition_key", "options", "definition", "rights",
-        "parents", "published", "identified", "file", "silenced", "extension", "owner",
+        "parents", "published", "identified", "file", "silenced", "extension", "owner", "persistence",
+        "acl",
     ),
     "column": ("number", "type", "not_null", "collation", "default", "identity", "generated", "type_oid", "modifier"),
     "constraint": (
@@ -26,18 +27,18 @@ FIELDS = {
     "policy": ("command", "permissive", "roles", "using", "check"),
     "function": (
         "name", "result", "language", "body", "settings", "kind", "definer", "volatility", "strict", "rights",
-        "extension", "arguments", "defaults", "owner",
+        "extension", "arguments", "defaults", "owner", "acl",
     ),
     "builtin": ("name", "rights"),
     "sequence": (
-        "start", "increment", "minimum", "maximum", "cycles", "cache", "type", "last", "rights", "column",
+        "start", "increment", "minimum", "maximum", "cycles", "cache", "type", "last", "rights", "column", "acl",
     ),
     "type": (
         "type", "labels", "underlying", "not_null", "default", "checks", "attributes", "collation", "rights",
         "extension",
     ),
-    "schema": ("rights",),
-    "extension": ("version", "schema"),
+    "schema": ("rights", "acl"),
+    "extension": ("version", "schema", "members"),
     "event trigger": ("event", "enabled", "function", "tags"),
     "role": ("can_login", "super", "inherits", "bypasses", "limit", "expired", "until", "memberships"),
     "setting": ("name", "value", "of_database"),
@@ -178,7 +179,7 @@ class Snapshot:
 
 
 _NOT_COMPARED = {
-    "column": {"number", "type_oid"}, "trigger": {"function"}, "index": {"types", "numbers"},
+    "column": {"type_oid"}, "trigger": {"function"}, "index": {"types", "numbers"},
     "constraint": {"refers_to", "parent"},
 }  # fmt: skip
 

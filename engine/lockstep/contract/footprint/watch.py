@@ -50,7 +50,8 @@ class Watch:
         self._roles = reading.roles(connection, role_names)
         [(path,)] = prepared.rows(connection, "SELECT current_schemas(false)")
         self._path = tuple(path)
-        self._before = reading.everything(connection, tuple(self._roles))
+        with self._printed(connection):
+            self._before = reading.everything(connection, tuple(self._roles))
         reading.prepare(connection)
 
     def found(
@@ -73,7 +74,8 @@ class Watch:
         self._transaction = seen.transaction
         if whole:
             seen = seen._replace(told=False)
-        self._after = reading.again(connection, self._before, tuple(self._roles), seen)
+        with self._printed(connection):
+            self._after = reading.again(connection, self._before, tuple(self._roles), seen)
         self._scene = self._seen(connection, contracts, seen)
         self._scene.drivers = drivers
         if not self._scene.has_changed:
@@ -88,16 +90,12 @@ class Watch:
             yield
             return
         path = [one for role, name in self._roles.items() for one in paths.schemas(snapshot, role, name)]
-        names = ", ".join(quoted(one) for one in dict.fromkeys((*path, *self._path)))
-        [(old,)] = prepared.rows(connection, "SELECT current_setting('search_path')")
-        parameters = {"path": f"{names}, pg_temp" if names else "pg_temp"}
-        prepared.rows(connection, "SELECT set_config('search_path', %(path)s, true)", parameters)
-        try:
+        with _searching(connection, (*path, *self._path)):
             yield
-        finally:
-            if not connection.invalidated and connection.in_transaction():
-                with contextlib.suppress(Exception):  # after an error the rollback has put it back
-                    prepared.rows(connection, "SELECT set_config('search_path', %(path)s, true)", {"path": old})
+
+    def _printed(self, connection: Connection) -> contextlib.AbstractContextManager[None]:
+        """Have names printed as at the start of the run: a schema or a temporary table that came hides none."""
+        return _searching(connection, self._path)
 
     def disproves(self, need: Need) -> bool:
         """Tell whether a need that the contract finds broken is met all the same.
@@ -138,3 +136,16 @@ class Watch:
             known = kept[id(snapshot)] = (snapshot, mapped, reach(snapshot, mapped))
             self._reaches = kept
         return known[2]
+
+
+@contextlib.contextmanager
+def _searching(connection: Connection, path: Iterable[str]) -> Iterator[None]:
+    names = ", ".join(quoted(one) for one in dict.fromkeys(path))
+    both = "SELECT current_setting('search_path'), set_config('search_path', %(path)s, true)"  # one after the other
+    [(old, _)] = prepared.rows(connection, both, {"path": f"{names}, pg_temp" if names else "pg_temp"})
+    try:
+        yield
+    finally:
+        if not connection.invalidated and connection.in_transaction():
+            with contextlib.suppress(Exception):  # after an error the rollback has put it back
+                prepared.rows(connection, "SELECT set_config('search_path', %(path)s, true)", {"path": old})

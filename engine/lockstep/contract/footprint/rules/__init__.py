@@ -11,6 +11,7 @@ from lockstep.contract.footprint.rules import (
     harmless,
     limits,
     names,
+    owners,
     prepared,
     relations,
     roles,
@@ -21,7 +22,7 @@ from lockstep.contract.footprint.rules import (
 )  # fmt: skip
 
 RULES = (
-    *names.RULES, *relations.RULES, *columns.RULES, *bodies.RULES, *sequences.RULES, *constraints.RULES, *triggers.RULES,
-    *functions.RULES, *types.RULES, *roles.RULES, *data.RULES, *limits.RULES, *statements.RULES, *prepared.RULES,
-    *harmless.RULES,
+    *names.RULES, *relations.RULES, *owners.RULES, *columns.RULES, *bodies.RULES, *sequences.RULES, *constraints.RULES,
+    *triggers.RULES, *functions.RULES, *types.RULES, *roles.RULES, *data.RULES, *limits.RULES, *statements.RULES,
+    *prepared.RULES, *harmless.RULES,
 )  # fmt: skip

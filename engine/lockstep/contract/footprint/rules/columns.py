@@ -35,6 +35,14 @@ def _left_out(scene: Scene, column: Thing) -> bool:
     return not known or any(one.may_omit_on_insert for one in known)
 
 
+def _made_anew(scene: Scene, change: Change) -> Iterator[Match]:
+    """Find another column under the name: its place in the row is another. A table made anew is told by itself."""
+    before, after = change.before, change.after
+    if before and after and before.owner == after.owner and change.differs("number") and scene.is_met(after.owner):
+        if not (before["generated"] or after["generated"]):
+            yield at(change, "its values, and its place in whole rows", "another column under its name")
+
+
 def _collation(scene: Scene, change: Change) -> Iterator[Match]:
     if _met(scene, change) and change.differs("collation") and change.before and change.after:
         if "nondeterministic" not in (change.after["collation"] or ""):
@@ -56,6 +64,8 @@ def _default(scene: Scene, change: Change) -> Iterator[Match]:
     if _left_out(scene, after) and not (after["identity"] or before["identity"]):
         if _is_sequence(before["default"]) and _is_sequence(after["default"]):
             return  # the sequence is looked at
+        if {before["default"], after["default"]} == {"now()", "CURRENT_TIMESTAMP"}:
+            return  # two words for one
         yield at(change, f"{before['default'] or 'NULL'} where it leaves it out", after["default"] or "NULL")
 
 
@@ -185,6 +195,13 @@ def at(change: Change, needs: str, offers: str, verdict: str = "") -> Match:
 
 
 RULES = (
+    Rule(
+        "column-made-anew", UNKNOWN, "Another column under a name", "What was in the old one has to be in it; whole rows "
+        "(NEW.*, SELECT *, INSERT without names) have another order.",
+        "make sure that the values were copied, and that no function takes whole rows", ("column",), _made_anew,
+        bad="ALTER TABLE log DROP COLUMN what; ALTER TABLE log ADD COLUMN what text",
+        good="ALTER TABLE log RENAME COLUMN what TO x; ALTER TABLE log RENAME COLUMN x TO what",
+    ),
     Rule(
         "collation-changed", UNKNOWN, "Another collation", "ORDER BY and comparisons give another order.",
         "add a column with the new collation", ("column",), _collation,

@@ -29,7 +29,7 @@ _TURNING = (
 
 def _changed(scene: Scene, change: Change) -> Iterator[Match]:
     before, after = change.before, change.after
-    if before and after and change.differs(*_TURNING) and not after["extension"]:
+    if before and after and change.differs(*_TURNING) and not scene.came_by_extension(after):
         if before["body"] != after["body"] or change.differs(*(one for one in _TURNING if one != "body")):
             yield from _said(scene, after, "to do what it did", "another body or other settings")
 
@@ -42,7 +42,7 @@ def _said(scene: Scene, function: Thing, needs: str, offers: str) -> Iterator[Ma
 
 def _gone(scene: Scene, change: Change) -> Iterator[Match]:
     before = change.before
-    if change.after is None and before and not before["extension"]:
+    if change.after is None and before and not scene.came_by_extension(before):
         yield from _said(scene, before, "to be there", "no such function")
 
 

@@ -36,9 +36,17 @@ def _came_or_went(scene: Scene, change: Change) -> Iterator[Match]:
             yield from _proved(change)
 
 
+# What nothing takes that does not name it.
+_BY_NAME_ONLY = {"collation", "text search configuration", "text search dictionary", "server"}
+
+
+def _by_name_only(change: Change) -> bool:
+    return change.kind == "other" and change.thing["what"] in _BY_NAME_ONLY
+
+
 def _new(scene: Scene, change: Change) -> Iterator[Match]:
     del scene
-    if change.before is None and change.kind not in {"setting", "other"}:
+    if change.before is None and (change.kind not in {"setting", "other"} or _by_name_only(change)):
         yield from _proved(change)
 
 
@@ -52,7 +60,10 @@ def _mapped(scene: Scene, change: Change) -> Iterator[Match]:
             )
             or (
                 change.kind == "column"
-                and (change.after is None or change.differs("not_null", "type", "default", "identity", "generated"))
+                and (
+                    change.after is None
+                    or change.differs("number", "not_null", "type", "default", "identity", "generated")
+                )
             )
             or (
                 change.kind == "relation"
@@ -79,9 +90,16 @@ def _more(scene: Scene, change: Change) -> Iterator[Match]:
         and change.kind in {"function", "builtin", "schema", "database", "type", "sequence", "relation"}
     ):
         others = [name for name in _names(change) if name != "rights" and change.differs(name)]
-        if set(others) <= {"file", "last", "start", "maximum", "column", "populated"} and not scene.lost(
-            change.before, change.after
-        ):
+        if set(others) <= {
+            "file",
+            "last",
+            "start",
+            "maximum",
+            "column",
+            "populated",
+            "acl",
+            "persistence",
+        } and not scene.lost(change.before, change.after):
             yield from _proved(change)
 
 
@@ -92,14 +110,14 @@ def _names(change: Change) -> tuple[str, ...]:
 
 
 def _uncalled(scene: Scene, change: Change) -> Iterator[Match]:
-    if change.kind == "function" and (change.thing["extension"] or not scene.is_run(change.thing)):
+    if change.kind == "function" and (scene.came_by_extension(change.thing) or not scene.is_run(change.thing)):
         if (
-            change.thing["extension"]
+            scene.came_by_extension(change.thing)
             or change.thing["result"] in {"trigger", "event_trigger"}
             or not scene.may(change.thing, "X")
         ):
             yield from _proved(change)
-    elif change.kind in {"type", "relation"} and change.thing["extension"]:
+    elif change.kind in {"type", "relation"} and scene.came_by_extension(change.thing):
         yield from _proved(change)
     elif (
         change.kind == "sequence"
@@ -127,7 +145,7 @@ def _silent_setting(scene: Scene, change: Change) -> Iterator[Match]:
 
 
 _ALL = (*_OF_RELATIONS, "relation", "function", "builtin", "sequence", "type", "schema", "event trigger", "role", "setting",
-        "database", "extension")  # fmt: skip
+        "database", "extension", "other")  # fmt: skip
 
 
 def _rule(id_: str, title: str, why: str, check: object, good: str) -> Rule:

@@ -10,7 +10,7 @@ from lockstep.contract.footprint.scene import BREAKS, UNKNOWN, Match, Rule, Scen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lockstep.contract.footprint.things import Thing
+    from lockstep.contract.footprint.things import Snapshot, Thing
 
 
 def _wanted(scene: Scene) -> Iterator[tuple[str, str]]:
@@ -56,6 +56,51 @@ def _moved(scene: Scene, _change: None) -> Iterator[Match]:
             yield Match(was, f"{was.name} to be found by connections from before", f"{now.place}", was.oid)
 
 
+def _hidden(scene: Scene, _change: None) -> Iterator[Match]:
+    """Find names that functions behind the tables, and SQL of the release's own, look up and find elsewhere."""
+    told = {name for _, name in _wanted(scene)}
+    fresh = {
+        (one.kind, _called(one.after))
+        for one in scene.changes
+        if one.after and not one.before and one.kind in _LOOKED_UP
+    }
+    for role in scene.roles:
+        before, after = scene.path_of(scene.before, role), scene.path_of(scene.after, role)
+        if before == after and not fresh:
+            continue
+        for kind in _LOOKED_UP:
+            was, now = _first(scene.before, kind, before), _first(scene.after, kind, after)
+            for name, one in was.items():
+                other = now.get(name)
+                if (
+                    name in told
+                    or (before == after and (kind, name) not in fresh)
+                    or (other is None and before == after)
+                ):
+                    continue
+                if other is None or (other.oid != one.oid and other.schema != one.schema):
+                    where = other.place if other else f"nothing in {', '.join(after)}"
+                    yield Match(one, f"{name} to mean {one.place}, if it uses it", f"{where}, to {scene.roles[role]}")
+
+
+_LOOKED_UP = ("relation", "sequence", "function", "type")
+
+
+def _called(thing: Thing) -> str:
+    return (thing["name"] if thing.kind == "function" else None) or thing.name
+
+
+def _first(snapshot: Snapshot, kind: str, path: tuple[str, ...]) -> dict[str, Thing]:
+    """Return what each name means on a path; of functions of one name, the first that is searched."""
+    found: dict[str, Thing] = {}
+    places = {schema: place for place, schema in enumerate(path)}
+    for one in snapshot.every(kind):
+        name = _called(one)
+        if one.schema in places and (name not in found or places[one.schema] < places[found[name].schema]):
+            found[name] = one
+    return found
+
+
 def _shadowed(scene: Scene, change: object) -> Iterator[Match]:
     after = getattr(change, "after", None)
     if after is None or getattr(change, "before", None) is not None:
@@ -87,6 +132,13 @@ RULES = (
         "put the schema into the search path of the app's role in the same revision", (), _nothing,
         bad="CREATE SCHEMA crm; ALTER ROLE app_role SET search_path = crm",
         good="CREATE SCHEMA crm; ALTER ROLE app_role SET search_path = crm, public",
+    ),
+    Rule(
+        "name-hidden", UNKNOWN, "A name that means something else, to a function or to SQL of its own",
+        "The body of a function is looked up by the search path of whoever runs it.",
+        "write the schema before the name, or keep the order of the search path", (), _hidden,
+        bad="CREATE SCHEMA app_role; GRANT USAGE ON SCHEMA app_role TO app_role; CREATE TABLE app_role.log (id int)",
+        good="CREATE SCHEMA crm; CREATE TABLE crm.log (id int); ALTER ROLE app_role SET search_path = public, crm",
     ),
     Rule(
         "name-moved", UNKNOWN, "A name that only new connections find", "A role's search path is taken when it signs in.",

@@ -9,7 +9,7 @@ from lockstep.contract.footprint.scene import BREAKS, UNKNOWN, Match, Rule, Scen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lockstep.contract.footprint.things import Change
+    from lockstep.contract.footprint.things import Change, Thing
 
 WORDS = {"r": "a table", "p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _SEEN = {"v", "m"}
@@ -46,6 +46,9 @@ def _met_gone(scene: Scene, change: Change) -> Iterator[Match]:
             return
         if before.oid in scene.reach_before.relations:
             yield Match(before, "what is behind its tables", "nothing of that name", before.oid)
+        elif scene.reach_before.blind and before["persistence"] != "t":
+            unread = f"{scene.reach_before.blind[0]}(), whose SQL is made up as it runs, to find it if it names it"
+            yield Match(before, unread, "nothing of that name", before.oid)
 
 
 def _empty(scene: Scene, change: Change) -> Iterator[Match]:
@@ -68,10 +71,17 @@ def _partition_gone(scene: Scene, change: Change) -> Iterator[Match]:
         and before["parents"]
         and scene.is_child(before.oid)
         and (after is None or after["parents"] != before["parents"])
+        and not _still(scene, before)
     ):
         yield Match(
             before, "the rows of this partition, and a place for new ones", "another tree of partitions", before.oid
         )
+
+
+def _still(scene: Scene, partition: Thing) -> bool:
+    """Tell whether it is a partition of the same under another name: rows find it by their values."""
+    there = scene.after.relations.get(partition.oid)
+    return there is not None and there["parents"] == partition["parents"] and there["bound"] == partition["bound"]
 
 
 def _bound(scene: Scene, change: Change) -> Iterator[Match]:
@@ -108,14 +118,17 @@ def _published(scene: Scene, change: Change) -> Iterator[Match]:
     if "t" in words and not after.is_("identified"):
         before = change.before
         if before is None or before.is_("identified") or before["published"] != after["published"]:
-            yield Match(after, "to UPDATE and DELETE", "a publication of it, and no replica identity", after.oid)
+            offers = "a publication of it, and no replica identity that it can tell rows by"
+            # What is only behind its tables is perhaps only inserted into.
+            verdict = "" if scene.is_mapped(after.oid) else UNKNOWN
+            yield Match(after, "to UPDATE and DELETE", offers, after.oid, verdict=verdict)
 
 
 def _rights(scene: Scene, change: Change) -> Iterator[Match]:
     before, after = change.before, change.after
     lost = scene.lost(before, after)
-    if not lost or after is None or scene.is_mapped(after.oid):
-        return  # of what it maps the contract tells
+    if not lost or after is None or scene.is_mapped(after.oid) or (after["bound"] and scene.is_child(after.oid)):
+        return  # of what it maps the contract tells, and a partition is reached by its parent's rights
     seen = after["kind"] in _SEEN
     if after.oid in scene.reach_before.relations or seen:
         who = ", ".join(scene.roles[role] for role in lost)
@@ -125,6 +138,48 @@ def _rights(scene: Scene, change: Change) -> Iterator[Match]:
             f"fewer for {who}",
             after.oid,
         )
+
+
+def _attached(scene: Scene, change: Change) -> Iterator[Match]:
+    """Find a partition that rows go to from now on and that refuses or changes some of them."""
+    before, after = change.before, change.after
+    if after is None or not after["parents"] or (before and before["parents"] == after["parents"]):
+        return
+    parents = [int(one) for one in after["parents"].split() if scene.is_met(int(one))]
+    if not parents:
+        return
+    own = [] if before is None else list(_own(scene, after.oid, parents))
+    if after["kind"] == "p" and not any(
+        one["bound"] == "DEFAULT" or (one["bound"] or "").startswith("FOR VALUES WITH")
+        for one in scene.after.relations.values()
+        if str(after.oid) in (one["parents"] or "").split()
+    ):
+        own.append("no partition for every row")
+    if after["kind"] == "f":
+        own.append("another server")
+    if own:
+        yield Match(after, "a place for the rows that go to it", ", ".join(own), after.oid)
+
+
+def _own(scene: Scene, oid: int, parents: list[int]) -> Iterator[str]:
+    """Give the limits and triggers of a partition that none of its parents has."""
+    kinds = ("constraint", "index", "trigger")
+    theirs = {
+        (kind, one["definition"]) for parent in parents for kind in kinds for one in scene.after.those(kind, parent)
+    }
+    for kind in kinds:
+        for one in scene.after.those(kind, oid):
+            refuses = kind == "trigger" or (
+                one["type"] in {"c", "f", "x"} if kind == "constraint" else one.is_("unique")
+            )
+            if refuses and (kind, one["definition"]) not in theirs:
+                yield f"its own {kind} {one.name}"
+
+
+def _unlogged(scene: Scene, change: Change) -> Iterator[Match]:
+    after = change.after
+    if after is not None and change.differs("persistence") and after["persistence"] == "u" and scene.is_met(after.oid):
+        yield Match(after, "its rows after a crash, and on replicas", "an unlogged table", after.oid)
 
 
 def _reopened(scene: Scene, change: Change) -> Iterator[Match]:
@@ -137,17 +192,6 @@ def _reopened(scene: Scene, change: Change) -> Iterator[Match]:
         and (scene.is_met(after.oid) or scene.may(after, "r"))
     ):
         yield Match(after, "the rights that it is read with", f"{after['options'] or 'no options'}", after.oid)
-
-
-def _owner(scene: Scene, change: Change) -> Iterator[Match]:
-    after = change.after
-    if after is None or not change.differs("owner"):
-        return
-    if change.kind == "function":
-        if after.is_("definer") and (scene.is_run(after) or scene.may(after, "X")):
-            yield Match(after, "to run with its owner's rights", f"those of {after['owner']}")
-    elif scene.is_met(after.oid) or (after["kind"] == "v" and scene.may(after, "r")):
-        yield Match(after, "to be read and checked with its owner's rights", f"those of {after['owner']}", after.oid)
 
 
 RULES = (
@@ -205,6 +249,12 @@ RULES = (
         "ALTER TABLE events ATTACH PARTITION events_old FOR VALUES IN ('older')",
     ),
     Rule(
+        "partition-attached", UNKNOWN, "A partition that refuses rows of its own accord", "Its constraints and triggers count for every row that goes to it.",
+        "take off what the parent has not, before it is attached", ("relation",), _attached,
+        bad="ALTER TABLE events ATTACH PARTITION events_by_hand FOR VALUES IN ('new')",
+        good="ALTER TABLE events_by_hand DROP CONSTRAINT own; ALTER TABLE events ATTACH PARTITION events_by_hand FOR VALUES IN ('new')",
+    ),
+    Rule(
         "child-added", UNKNOWN, "A table that inherits from it",
         "Every statement on the table sees the rows of the other as well.",
         "use a table of its own", ("relation",), _child,
@@ -223,10 +273,9 @@ RULES = (
         good="CREATE PUBLICATION p FOR TABLE notes",
     ),
     Rule(
-        "owner-changed", UNKNOWN, "Another owner", "A view is read, a foreign key is checked and a SECURITY DEFINER function runs with "
-        "the rights of the owner.",
-        "grant the new owner the rights first", ("relation", "function"), _owner,
-        bad="ALTER VIEW big_orders OWNER TO app_role", good="ALTER TABLE unmapped OWNER TO app_role",
+        "unlogged", UNKNOWN, "A table that is not logged any more", "A crash of the server empties it, and a replica cannot read it.",
+        "leave it logged", ("relation",), _unlogged,
+        bad="ALTER TABLE items SET UNLOGGED", good="CREATE UNLOGGED TABLE more (id int)",
     ),
     Rule(
         "behind-closed", UNKNOWN, "Rights on what is behind its tables",

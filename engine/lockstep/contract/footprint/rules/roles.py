@@ -10,7 +10,7 @@ from lockstep.contract.footprint.scene import BREAKS, UNKNOWN, Match, Rule, Scen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lockstep.contract.footprint.things import Change, Snapshot
+    from lockstep.contract.footprint.things import Change
 
 _TRUE = {"on", "true", "yes", "1", "t"}
 # What only says how much is logged, or how a plan is made, gives nobody another result.
@@ -100,30 +100,6 @@ def _setting(scene: Scene, change: Change) -> Iterator[Match]:
     del scene
 
 
-def _path(scene: Scene, change: Change) -> Iterator[Match]:
-    """Find functions and types that the new path finds elsewhere, or not at all."""
-    if (change.thing["name"] or "").lower() != "search_path":
-        return
-    for role in scene.roles:
-        before, after = scene.path_of(scene.before, role), scene.path_of(scene.after, role)
-        if before == after:
-            continue
-        for kind in ("relation", "function", "type"):
-            for one in scene.before.every(kind):
-                if one.schema in before and _first(scene.before, kind, before, one.name) != _first(
-                    scene.after, kind, after, one.name
-                ):
-                    yield Match(
-                        change.thing, f"{one.name} to mean {one.place}, if it uses it", f"the path {', '.join(after)}"
-                    )
-                    break
-
-
-def _first(snapshot: Snapshot, kind: str, path: tuple[str, ...], name: str) -> int | None:
-    found = next((one for schema in path if (one := snapshot.find(kind, schema, name))), None)
-    return found.oid if found else None
-
-
 def _unread(scene: Scene, _change: None) -> Iterator[Match]:
     """Find that a role was altered, and nothing that can be read of it is another: its password cannot."""
     if "pg_authid" in scene.altered and scene.roles and not any(one.kind == "role" for one in scene.changes):
@@ -174,12 +150,5 @@ RULES = (
         "setting-changed", UNKNOWN, "Sessions that begin with another setting", "Dates, numbers, time zones, limits: new connections have it, those from before do not.",
         "set it on the connection of the new release", ("setting",), _setting,
         bad="ALTER ROLE app_role SET datestyle = 'ISO, DMY'", good="ALTER ROLE app_role SET log_min_duration_statement = 100",
-    ),
-    Rule(
-        "path-changed", UNKNOWN, "A search path in which names mean something else", "",
-        "write the schema before the name, or keep the order", ("setting",), _path,
-        bad="CREATE SCHEMA crm; CREATE FUNCTION crm.fee(int) RETURNS int LANGUAGE sql AS 'SELECT 2'; GRANT USAGE ON SCHEMA crm TO app_role; "
-        "ALTER ROLE app_role SET search_path = crm, public",
-        good="CREATE SCHEMA crm; ALTER ROLE app_role SET search_path = public, crm",
     ),
 )  # fmt: skip

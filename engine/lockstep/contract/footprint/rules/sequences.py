@@ -65,6 +65,26 @@ def _behind(scene: Scene, _change: None) -> Iterator[Match]:
                 yield Match(column, "numbers that are not there yet", offers, column.owner, column.name)
 
 
+_MOST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+
+
+def _ended(scene: Scene, _change: None) -> Iterator[Match]:
+    """Find sequences whose next number is beyond their own end, or beyond what their column holds."""
+    for sequence in _to_look_at(scene):
+        following, columns = _next(scene, sequence), [one for one in _fed(scene, sequence) if scene.is_met(one.owner)]
+        if not columns and not scene.is_drawn(sequence):
+            continue
+        most, least = int(sequence["maximum"] or 0), int(sequence["minimum"] or 0)
+        if not least <= following <= most and not sequence.is_("cycles"):
+            yield Match(sequence, "a next number", f"its end at {most if following > most else least}")
+        was = scene.before.find("sequence", sequence.schema, sequence.name)
+        if not columns and following > _MOST["integer"] and was and _next(scene, was) <= _MOST["integer"]:
+            yield Match(sequence, "numbers that an integer holds", f"{following} next", verdict=UNKNOWN)
+        for one in columns:
+            if following > (limit := _MOST.get(one["type"] or "", following)):
+                yield Match(one, f"numbers up to {limit}", f"{following} next", one.owner, one.name)
+
+
 def _is_key(scene: Scene, column: Thing) -> bool:
     return any(
         one.is_("unique") and (one["numbers"] or "").split() == [column["number"]]
@@ -146,7 +166,9 @@ def _gone(scene: Scene, change: Change) -> Iterator[Match]:
 def _rights(scene: Scene, change: Change) -> Iterator[Match]:
     for role, letters in scene.lost(change.before, change.after).items():
         if "U" in letters and change.after:
-            drawn = scene.is_drawn(change.after)
+            # An identity column draws with nobody's rights; only a call of nextval() of its own would not.
+            fed = _fed(scene, change.after)
+            drawn = scene.is_drawn(change.after) and not (fed and all(one["identity"] for one in fed))
             yield Match(
                 change.after,
                 "USAGE on the sequence",
@@ -172,6 +194,12 @@ RULES = (
         "SELECT setval('…', (SELECT max(id) FROM …)) in the same revision", (), _behind,
         bad="INSERT INTO orders (amount) VALUES (1), (2); ALTER TABLE orders ALTER id RESTART WITH 1",
         good="INSERT INTO orders (amount) VALUES (1), (2); ALTER TABLE orders ALTER id RESTART WITH 100",
+    ),
+    Rule(
+        "sequence-ended", BREAKS, "A sequence that is at its end", "The next INSERT is an error: no number is left, or none that the column holds.",
+        "leave it where numbers are left, or give the column a wider type first", (), _ended,
+        bad="ALTER SEQUENCE orders_id_seq AS bigint RESTART WITH 3000000000",
+        good="ALTER SEQUENCE orders_id_seq AS bigint RESTART WITH 3000",
     ),
     Rule(
         "sequence-back", UNKNOWN, "A sequence that gives numbers once more", "",

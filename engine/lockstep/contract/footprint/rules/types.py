@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from lockstep.contract.footprint.scene import UNKNOWN, Match, Rule, Scene
@@ -9,17 +10,34 @@ from lockstep.contract.footprint.scene import UNKNOWN, Match, Rule, Scene
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lockstep.contract.footprint.things import Change
+    from lockstep.contract.footprint.things import Change, Snapshot
 
 
 def _uses(scene: Scene, change: Change) -> bool:
     """Tell whether a release's tables have a column of the type."""
-    name = change.thing.name
     return any(
-        (one["type"] or "").replace('"', "").removesuffix("[]").rpartition(".")[2] == name and scene.is_met(one.owner)
+        _plain(one["type"]) in names and scene.is_met(one.owner)
         for snapshot in (scene.before, scene.after)
+        if (names := _made_of(snapshot, change.thing.name))
         for one in snapshot.every("column")
     )
+
+
+def _made_of(snapshot: Snapshot, name: str) -> set[str]:
+    """Return the type and all that are made of it: domains over it, composite types that hold it."""
+    names, size = {name}, 0
+    while len(names) > size:
+        size = len(names)
+        names |= {
+            one.name for one in snapshot.every("type")
+            if _plain(one["underlying"]) in names
+            or any(_plain(part.rpartition(" ")[2]) in names for part in (one["attributes"] or "").split(", "))
+        }  # fmt: skip
+    return names
+
+
+def _plain(type_: str | None) -> str:
+    return (type_ or "").replace('"', "").removesuffix("[]").rpartition(".")[2]
 
 
 def _order(scene: Scene, change: Change) -> Iterator[Match]:
@@ -44,12 +62,21 @@ def _labels(text: str | None) -> list[str]:
 def _checks(scene: Scene, change: Change) -> Iterator[Match]:
     before, after = change.before, change.after
     if before and after and change.differs("checks", "not_null", "underlying", "collation") and _uses(scene, change):
+        if _checked(before["checks"]) == _checked(after["checks"]) and not change.differs(
+            "not_null", "underlying", "collation"
+        ):
+            return  # renamed, or validated
         words = after["checks"] or "no CHECK"
         yield Match(
             after,
             "its writes accepted as before",
             f"the domain {after.place} with {words}{' NOT NULL' if after.is_('not_null') else ''}",
         )
+
+
+def _checked(text: str | None) -> list[str]:
+    """Return a domain's conditions, whatever they are called."""
+    return sorted(re.sub(r"^.*? (?=CHECK)| NOT VALID", "", one) for one in (text or "").split("; "))
 
 
 def _default(scene: Scene, change: Change) -> Iterator[Match]:
@@ -70,7 +97,7 @@ def _gone(scene: Scene, change: Change) -> Iterator[Match]:
     if (
         change.after is None
         and change.before
-        and not change.before["extension"]
+        and not scene.came_by_extension(change.before)
         and change.before["type"] in {"e", "d", "c"}
     ):
         if scene.may(change.before, "U") and change.before.schema:
