@@ -122,6 +122,9 @@ SELECT 'policy', p.oid::bigint, p.polrelid::bigint, NULL, p.polname, ARRAY[
     pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)]
   FROM pg_policy p WHERE p.polrelid IN (SELECT oid FROM rel)""",
 }
+# Those that were touched themselves, and those of tables that were.
+_DRAWN = """ AND (c.oid = ANY(%(oids)s::oid[]) OR c.oid IN (SELECT objid FROM pg_depend WHERE deptype IN ('a', 'i')
+      AND classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = ANY(%(oids)s::oid[])))"""
 # What the database and the server have: each read again when its catalog was written to.
 OF_ALL = {
     "function": f"""
@@ -151,7 +154,7 @@ SELECT 'sequence', c.oid::bigint,
         AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 LIMIT 1),
     c.relacl::text]
   FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE {_USER_SCHEMA} AND pg_has_role(c.relowner, 'USAGE')""",
+  WHERE {_USER_SCHEMA} AND pg_has_role(c.relowner, 'USAGE'){{drawn}}""",
     "type": f"""
 SELECT 'type', t.oid::bigint, 0, n.nspname, t.typname, ARRAY[
     t.typtype::text,
@@ -219,7 +222,7 @@ SELECT 'other', o.oid::bigint, 0, NULL, coalesce(i.identity, o.what || ' ' || o.
 }
 # Which catalogs a kind is read from; a kind of OF_ALL whose catalogs were not written to is as it was.
 CATALOGS = {
-    "function": ("pg_proc", "pg_language"), "sequence": ("pg_sequence", "pg_class"),
+    "function": ("pg_proc", "pg_language"),
     "type": ("pg_type", "pg_enum", "pg_constraint", "pg_attribute"),  # attributes of composite ones
     "schema": ("pg_namespace",), "extension": ("pg_extension",), "event trigger": ("pg_event_trigger",),
     "role": ("pg_authid", "pg_auth_members"), "setting": ("pg_db_role_setting",), "database": ("pg_database",),
@@ -244,6 +247,7 @@ def text(server_version: int, kinds: tuple[str, ...], *, everything: bool) -> st
         "published": "OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = n.oid)"
         if lean
         else "",
+        "drawn": "" if everything else _DRAWN,
         "identified": _IDENTIFIED + (_COVERED if lean else ""),
         "enforced": "k.conenforced::text" if server_version >= _NOT_ENFORCED_SINCE else "'true'",
         "member": "|| concat(m.inherit_option, m.set_option)" if server_version >= _MEMBER_OPTIONS_SINCE else "",

@@ -34,7 +34,8 @@ UNION ALL SELECT 'catalog', pg_stat_get_xact_tuples_updated(oid) + pg_stat_get_x
     + pg_stat_get_xact_tuples_updated(oid) + pg_stat_get_xact_tuples_deleted(oid) > 0
 UNION ALL SELECT 'rows', oid::bigint, concat_ws(' ', pg_stat_get_xact_tuples_inserted(oid),
     pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_deleted(oid)) FROM locked WHERE writes
-UNION ALL SELECT 'locked', oid::bigint, NULL FROM locked WHERE strong
+UNION ALL SELECT 'locked', oid::bigint, NULL FROM locked
+  WHERE strong OR (writes AND oid IN (SELECT seqrelid FROM pg_sequence))
 UNION ALL SELECT 'members', sum(objid::bigint)::bigint, NULL FROM pg_depend
   WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'"""
 # What was counted is kept for a second beyond its transaction, and would be told of the next one.
@@ -78,7 +79,7 @@ _RENAMES = {
 }
 
 
-OFTEN = (*queries.OF_RELATIONS, "type", "sequence")  # what a step that changes tables has to have read again
+OFTEN = (*queries.OF_RELATIONS, "sequence", "type")  # what a step that changes tables has to have read again
 
 
 class Written(NamedTuple):
@@ -146,13 +147,14 @@ def again(connection: Connection, before: Snapshot, as_roles: tuple[int, ...], s
     if not seen.told or seen.members != _members(before):
         return everything(connection, as_roles)
     kinds = tuple(kind for kind, catalogs in queries.CATALOGS.items() if seen.catalogs & set(catalogs))
-    kinds = (*(kind for kind in kinds if kind != "sequence"), "sequence")  # setval() leaves no trace in a catalog
     whole = bool(seen.catalogs & _RENAMES)
     if whole:
         kinds, oids = (*queries.OF_RELATIONS, *queries.OF_ALL), None
     else:
         oids = _relations(connection, before, seen)
-        kinds = (*queries.OF_RELATIONS, *kinds) if oids else kinds
+        kinds = (*queries.OF_RELATIONS, "sequence", *kinds) if oids else kinds
+    if not kinds:
+        return before.patched((), ())
     fresh = (
         _ask_often(connection, as_roles, oids) if kinds == OFTEN and oids else _ask(connection, as_roles, kinds, oids)
     )
@@ -160,7 +162,9 @@ def again(connection: Connection, before: Snapshot, as_roles: tuple[int, ...], s
         return Snapshot(fresh)
     gone = [one for oid in oids for one in before.of.get(oid, ()) if one.kind in queries.OF_RELATIONS]
     gone += [before.relations[oid] for oid in oids if oid in before.relations]
-    for kind in {*kinds, *(("builtin",) if "function" in kinds else ())} - set(queries.OF_RELATIONS):
+    if oids:
+        gone += [one for one in before.kinds["sequence"].values() if one.oid in oids or one.owner in oids]
+    for kind in {*kinds, *(("builtin",) if "function" in kinds else ())} - {*queries.OF_RELATIONS, "sequence"}:
         gone += before.kinds[kind].values()
     return before.patched(gone, fresh)
 
@@ -171,7 +175,7 @@ def _members(snapshot: Snapshot) -> int:
 
 def _relations(connection: Connection, before: Snapshot, seen: Touched) -> set[int]:
     """Return the relations to be read again."""
-    found = set(seen.relations)
+    found = {*seen.relations, *seen.rows}  # of what was written to, the sequences: who draws from them is not told
     asked = [select.format(young=_YOUNG_ROW) for catalog, select in _YOUNG.items() if catalog in seen.catalogs]
     if asked:
         union = " UNION ".join(asked)
@@ -182,6 +186,7 @@ def _relations(connection: Connection, before: Snapshot, seen: Touched) -> set[i
             for one in before.relations.values()
             if one["kind"] in {"v", "m"} or _is_printed_by_name(before, one)
         }
+    found.discard(0)  # a constraint that refers to nothing
     if found:
         rows = prepared.rows(connection, _PRINTING, {"oids": prepared.array(found)})
         found |= {oid for (oid,) in rows}

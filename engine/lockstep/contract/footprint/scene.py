@@ -49,6 +49,45 @@ class Rule(NamedTuple):
     good: str = ""
 
 
+class Meant:
+    """Which relations the tables of releases mean; from snapshot to snapshot only what came or went is looked up."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self._contracts: tuple[Contract, ...] = ()
+        self._tables: dict[str, list[Table]] = {}
+        self._known: list[tuple[Snapshot, tuple[tuple[str, ...], ...], dict[int, list[Table]]]] = []
+
+    def of(
+        self, snapshot: Snapshot, contracts: tuple[Contract, ...], searched: tuple[tuple[str, ...], ...],
+        meanings: Callable[[Table], tuple[int, ...]],
+    ) -> dict[int, list[Table]]:  # fmt: skip
+        """Return the tables that mean each relation; `searched` are the roles' paths."""
+        if len(contracts) != len(self._contracts) or any(
+            one is not other for one, other in zip(contracts, self._contracts, strict=True)
+        ):
+            self._contracts, self._tables, self._known = contracts, {}, []
+            for table in dict.fromkeys(table for contract in contracts for table in contract.tables):
+                self._tables.setdefault(table.name, []).append(table)
+        for known, paths_, found in self._known:
+            if known is snapshot and paths_ == searched:
+                return found
+        earlier = next(
+            (found for known, paths_, found in self._known if snapshot.is_after(known) and paths_ == searched), None
+        )
+        names = set(self._tables) if earlier is None else snapshot.touched_names & set(self._tables)
+        found = {} if earlier is None else dict(earlier)
+        if earlier is not None and names:
+            kept = {oid: [one for one in tables if one.name not in names] for oid, tables in found.items()}
+            found = {oid: tables for oid, tables in kept.items() if tables}
+        again = [table for name in self._tables if name in names for table in self._tables[name]]
+        for table in again:
+            for oid in meanings(table):
+                found[oid] = [*found.get(oid, ()), table]
+        self._known = [*self._known[-1:], (snapshot, searched, found)]
+        return found
+
+
 class Scene:
     """One step, as the rules see it."""
 
@@ -64,6 +103,7 @@ class Scene:
         altered: frozenset[str] = frozenset(),
         look: Look,
         known: Callable[[Snapshot, frozenset[int]], Reach] | None = None,
+        meant: Meant | None = None,
     ) -> None:
         """`path` is the migrating session's own, for names that no role is known to look up."""
         self.before, self.after, self.roles, self.path = before, after, roles, path
@@ -72,6 +112,8 @@ class Scene:
         self.drivers: frozenset[str] = frozenset()  # of the live releases; "" is one that nobody told
         self.changes = before.changes(after)
         self._reach = known or reach
+        self._meant = meant if meant is not None else Meant()
+        self._paths: dict[tuple[int, int], tuple[str, ...]] = {}
 
     @property
     def has_changed(self) -> bool:
@@ -100,7 +142,24 @@ class Scene:
 
     def path_of(self, snapshot: Snapshot, role: int) -> tuple[str, ...]:
         """Return the schemas in which a role's names are looked up."""
-        return paths.schemas(snapshot, role, self.roles[role])
+        found = self._paths.get((id(snapshot), role))
+        if found is None:
+            found = self._paths[id(snapshot), role] = paths.schemas(snapshot, role, self.roles[role])
+        return found
+
+    @cached_property
+    def has_other_paths(self) -> bool:
+        """Tell whether any role looks names up elsewhere than before."""
+        return any(self.path_of(self.before, role) != self.path_of(self.after, role) for role in self.roles)
+
+    @cached_property
+    def renamed(self) -> frozenset[str]:
+        """The names of which something came, went or was made anew: others mean what they did on the same paths."""
+        return frozenset(
+            one.thing.name for one in self.changes
+            if one.kind in {"relation", "sequence"}
+            and (one.before is None or one.after is None or one.before.oid != one.after.oid)
+        )  # fmt: skip
 
     def path_before(self, role: int) -> tuple[str, ...]:
         """Return where connections from before look: their setting, with the schemas that there are now."""
@@ -117,12 +176,17 @@ class Scene:
         return paths.meaning(snapshot, self.path, kind, name)
 
     def _mapped(self, snapshot: Snapshot) -> dict[int, list[Table]]:
-        found: dict[int, list[Table]] = {}
-        for table in dict.fromkeys(table for contract in self.contracts for table in contract.tables):
-            thing = self.named(snapshot, table.schema, table.name)
-            if thing is not None:
-                found.setdefault(thing.oid, []).append(table)
-        return found
+        paths_ = tuple(self.path_of(snapshot, role) for role in self.roles)
+        return self._meant.of(snapshot, self.contracts, paths_, lambda table: self.meanings(snapshot, table))
+
+    def meanings(self, snapshot: Snapshot, table: Table) -> tuple[int, ...]:
+        """Return what a release's table means to its roles, each of which may have its own."""
+        if table.schema is not None:
+            there = snapshot.find("relation", table.schema, table.name)
+            return (there.oid,) if there else ()
+        found = [paths.meaning(snapshot, self.path_of(snapshot, role), "relation", table.name) for role in self.roles]
+        there = paths.meaning(snapshot, self.path, "relation", table.name) if not any(found) else None
+        return tuple(dict.fromkeys(one.oid for one in (*found, there) if one is not None))
 
     @cached_property
     def sequences(self) -> set[str]:

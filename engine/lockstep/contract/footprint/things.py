@@ -168,6 +168,15 @@ class Snapshot:
         """The functions by their oid, as a text."""
         return {str(one.oid): one for one in self.kinds["function"].values()}
 
+    def is_after(self, other: Snapshot) -> bool:
+        """Tell whether this one was patched from the other."""
+        return self._before is other
+
+    @property
+    def touched_names(self) -> set[str]:
+        """The names of relations that were patched."""
+        return {key[3] for key in self._touched if key[0] == "relation"}
+
     def changes(self, after: Snapshot) -> tuple[Change, ...]:
         """Return what is new, gone or another afterwards."""
         if after._before is self:

@@ -11,7 +11,7 @@ from lockstep.contract.footprint.look import Look
 from lockstep.contract.footprint.reach import Reach, reach
 from lockstep.contract.footprint.rules import limits
 from lockstep.contract.footprint.rules.triggers import always_filled
-from lockstep.contract.footprint.scene import Scene
+from lockstep.contract.footprint.scene import Meant, Scene
 from lockstep.postgres import prepared
 from lockstep.postgres.statements import quoted
 
@@ -37,6 +37,7 @@ class Watch:
         self._after: Snapshot | None = None
         self._roles: dict[int, str] = {}
         self._path: tuple[str, ...] = ()
+        self._meant = Meant()
         self._reaches: dict[int, tuple[Snapshot, frozenset[int], Reach]] = {}
 
     @property
@@ -121,6 +122,7 @@ class Watch:
             altered=seen.altered,
             look=Look(None, {}),
             known=self._reach,
+            meant=self._meant,
         )
         searched = {name: (*bare.path_of(self._after, role), *self._path) for role, name in self._roles.items()}
         own = {name: tuple(dict.fromkeys(path)) for name, path in searched.items()}

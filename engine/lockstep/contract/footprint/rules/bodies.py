@@ -122,6 +122,6 @@ RULES = (
     Rule(
         "behind-required", UNKNOWN, "A required column in a table that a release writes through a trigger", "",
         "give it a default", ("column",), _hidden_required,
-        bad="DELETE FROM log; ALTER TABLE log ADD COLUMN kind text NOT NULL", good="ALTER TABLE log ADD COLUMN kind text NOT NULL DEFAULT 'x'",
+        bad="DELETE FROM marks; ALTER TABLE marks ADD COLUMN kind text NOT NULL", good="ALTER TABLE marks ADD COLUMN kind text NOT NULL DEFAULT 'x'",
     ),
 )  # fmt: skip

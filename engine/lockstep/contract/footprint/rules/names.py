@@ -21,9 +21,12 @@ def _wanted(scene: Scene) -> Iterator[tuple[str, str]]:
 
 
 def _meanings(scene: Scene) -> Iterator[tuple[int, str, Thing, Thing | None]]:
+    if not scene.has_other_paths and not scene.renamed:
+        return
+    wanted = [one for one in dict.fromkeys(_wanted(scene)) if scene.has_other_paths or one[1] in scene.renamed]
     for role in scene.roles:
         before, after = scene.path_of(scene.before, role), scene.path_of(scene.after, role)
-        for kind, name in dict.fromkeys(_wanted(scene)):
+        for kind, name in wanted:
             was = paths.meaning(scene.before, before, kind, name)
             now = paths.meaning(scene.after, after, kind, name)
             if was is not None:
@@ -39,9 +42,12 @@ def _another(scene: Scene, _change: None) -> Iterator[Match]:
 def _nothing(scene: Scene, _change: None) -> Iterator[Match]:
     for role, _, was, now in _meanings(scene):
         # What is gone from the database is told by the contract itself.
-        there = next((one for one in (*scene.after.relations.values(), *scene.after.every("sequence"))
-                      if one.oid == was.oid and one.kind == was.kind), None)  # fmt: skip
-        if now is None and there is not None and there.name == was.name:
+        if now is not None:
+            continue
+        there = scene.after.relations.get(was.oid) or next(
+            (one for one in scene.after.every("sequence") if one.oid == was.oid), None
+        )
+        if there is not None and there.name == was.name:
             yield Match(
                 was, f"{was.name} to be found", f"{there.place}, which {scene.roles[role]} does not search", was.oid
             )

@@ -200,7 +200,7 @@ RULES = (
         "Triggers, foreign keys, defaults, rights and numbers were those of the old one; a view in a table's place takes "
         "no GROUP BY by key and no ON CONFLICT ON CONSTRAINT.",
         "change the table in place; or try the release on it before it goes out", ("relation",), _replaced,
-        bad="ALTER TABLE notes RENAME TO notes_all; CREATE VIEW notes AS SELECT * FROM notes_all",
+        bad="ALTER TABLE marks RENAME TO marks_all; CREATE VIEW marks AS SELECT * FROM marks_all",
         good="ALTER TABLE notes ADD COLUMN more text",
     ),
     Rule(
@@ -263,19 +263,19 @@ RULES = (
     Rule(
         "behind-guarded", UNKNOWN, "Row security or silenced triggers behind its tables",
         "", "try the release on it before it goes out", ("relation",), _security,
-        bad="ALTER TABLE orders DISABLE TRIGGER ALL", good="ALTER TABLE orders SET (fillfactor = 90)",
+        bad="ALTER TABLE items DISABLE TRIGGER ALL", good="ALTER TABLE orders SET (fillfactor = 90)",
     ),
     Rule(
         "no-replica-identity", BREAKS, "A published table without a replica identity",
         "UPDATE and DELETE on it are errors.",
         "give it a primary key or a REPLICA IDENTITY first", ("relation",), _published,
-        bad="ALTER TABLE notes DROP CONSTRAINT notes_pkey; CREATE PUBLICATION p FOR TABLE notes",
+        bad="CREATE PUBLICATION p FOR TABLE log",
         good="CREATE PUBLICATION p FOR TABLE notes",
     ),
     Rule(
         "unlogged", UNKNOWN, "A table that is not logged any more", "A crash of the server empties it, and a replica cannot read it.",
         "leave it logged", ("relation",), _unlogged,
-        bad="ALTER TABLE items SET UNLOGGED", good="CREATE UNLOGGED TABLE more (id int)",
+        bad="ALTER TABLE notes SET UNLOGGED", good="CREATE UNLOGGED TABLE more (id int)",
     ),
     Rule(
         "behind-closed", UNKNOWN, "Rights on what is behind its tables",

@@ -101,13 +101,20 @@ def _to_look_at(scene: Scene) -> Iterator[Thing]:
         one.after.owner for one in scene.changes if one.kind == "column" and one.after and one.differs("identity")
     }
     written = {oid for oid, rows in scene.rows.items() if rows.inserted}
+    moved_ones = {one.after.oid for one in scene.changes if one.kind == "sequence" and one.after and _has_moved(one)}
+    if not (moved_ones or "nextval" in defaults or filled or written):
+        return
     for one in scene.after.every("sequence"):
-        changed = scene.before.find("sequence", one.schema, one.name)
-        moved = changed is None or changed.facts[:8] != one.facts[:8]
+        moved = one.oid in moved_ones
         if moved or one.name in defaults or one.owner in filled or (one.owner in written and one.owner):
             if one.oid not in seen:
                 seen.add(one.oid)
                 yield one
+
+
+def _has_moved(change: Change) -> bool:
+    """Tell whether a sequence is new, or gives other numbers; not whether its rights are others."""
+    return bool(change.after) and (change.before is None or change.before.facts[:8] != change.after.facts[:8])
 
 
 def _is_other(change: Change) -> bool:
@@ -204,7 +211,7 @@ RULES = (
     Rule(
         "sequence-back", UNKNOWN, "A sequence that gives numbers once more", "",
         "leave it where it is", ("sequence",), _back,
-        bad="SELECT setval('numbers', 1)", good="SELECT setval('numbers', 1000)",
+        bad="ALTER SEQUENCE numbers RESTART WITH 1", good="ALTER SEQUENCE numbers RESTART WITH 1000",
     ),
     Rule(
         "sequence-turned", BREAKS, "A sequence that runs the other way", "It comes to the numbers that it gave.",

@@ -49,6 +49,10 @@ def _gone(scene: Scene, change: Change) -> Iterator[Match]:
     before = change.before
     if before is None or not scene.is_met(before.owner) or scene.is_gone(before.owner) or before["enabled"] in _OFF:
         return
+    if change.after is None and any(
+        one.oid == before.oid and one["enabled"] not in _OFF for one in scene.after.those("trigger", before.owner)
+    ):
+        return  # renamed, or its table was moved
     if change.after is None or (change.differs("enabled") and change.after["enabled"] in _OFF):
         yield Match(before, f"what {change.kind} {before.name} did", f"no such {change.kind}", before.owner)
 
@@ -57,9 +61,13 @@ def _filled_no_more(scene: Scene, _change: None) -> Iterator[Match]:
     """Find columns that a release leaves out, that must not be NULL, and that no trigger fills any more."""
     if not any(one.kind in {"trigger", "function", "column", "relation"} for one in scene.changes):
         return
-    for oid, tables in scene.mapped_after.items():
-        relation = scene.after.relations[oid]
-        was = scene.before.find("relation", relation.schema, relation.name)
+    for owner in dict.fromkeys(one.owner for one in scene.before.every("trigger")):
+        was = scene.before.relations.get(owner)
+        relation = scene.after.find("relation", was.schema, was.name) if was else None
+        oid = relation.oid if relation else 0
+        tables = scene.mapped_after.get(oid)
+        if relation is None or not tables:
+            continue
         if was is None or relation["kind"] not in {"r", "p"}:
             continue
         filled_before = _filled(scene.before, was.oid)

@@ -51,7 +51,7 @@ def _order(scene: Scene, change: Change) -> Iterator[Match]:
 
 def _labels_of(scene: Scene, change: Change) -> Iterator[Match]:
     before, after = change.before, change.after
-    if before and after and change.differs("labels") and _uses(scene, change):
+    if before and after and set(_labels(before["labels"])) != set(_labels(after["labels"])) and _uses(scene, change):
         yield Match(after, f"one of {before['labels']}", f"{after['labels']}")
 
 
