@@ -82,7 +82,8 @@ def text(sql: str, url: str) -> str:
 def _require_the_same(watch, connection) -> None:
     """What was read again must be what reading everything gives."""
     if watch._after is not None:
-        whole = reading.everything(connection, tuple(watch._roles))
+        with watch._printed(connection):
+            whole = reading.everything(connection, tuple(watch._roles))
         assert watch._after.changes(whole) == () or _moves(watch._after.changes(whole))
 
 

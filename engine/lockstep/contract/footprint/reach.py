@@ -104,8 +104,8 @@ class _Walk:
         elif one.kind in {"constraint", "index"}:
             self._text(one["definition"])
         elif one.kind == "policy":
-            self._text(one["using"])
-            self._text(one["check"])
+            for text in filter(None, (one["using"], one["check"])):
+                self._names(bodies.expression(text), text)
         elif one.kind == "rule":
             self._names(bodies.statements(one["definition"] or ""), one["definition"])
 

@@ -70,6 +70,7 @@ _OF_EVERYTHING = {
     "pg_publication_namespace", "pg_collation", "pg_proc",
 }  # fmt: skip
 _RENAMES = {
+    "pg_database",  # its owner is a member of pg_database_owner
     "pg_namespace",
     "pg_authid",
     "pg_auth_members",

@@ -31,7 +31,7 @@ def _closed(scene: Scene, change: Change) -> Iterator[Match]:
     if not (before and after and change.differs("acl")) or (change.kind == "relation" and not _reached(scene, after)):
         return
     for name in sorted(_owners(scene)):
-        if _letters(before, name) - _letters(after, name) - {"*"}:
+        if _letters(before, name) - _letters(after, name) - {"*"} and not _is_super(scene, name):
             yield Match(after, f"{name}, with whose rights it is reached, to have its rights", "fewer", after.oid)
             return
 
@@ -53,6 +53,11 @@ def _owners(scene: Scene) -> set[str]:
         if one.is_("definer") and not one["extension"] and (scene.is_run(one) or scene.may(one, "X"))
     }  # fmt: skip
     return {one for one in found if one}
+
+
+def _is_super(scene: Scene, name: str) -> bool:
+    literal = name.strip('"').replace("'", "''")
+    return bool(scene.look.value(f"SELECT true FROM pg_roles WHERE rolname = '{literal}' AND rolsuper"))
 
 
 def _letters(thing: Thing, name: str) -> set[str]:
