@@ -12,14 +12,14 @@ from lockstep.develop.autogenerate import column_steps, constraint_steps, enums
 from lockstep.develop.autogenerate import table_sql as to
 from lockstep.develop.autogenerate.refusal import HAND, Refusal
 from lockstep.develop.autogenerate.scene import Scene, shown
-from lockstep.develop.autogenerate.step import NoteOp, Phase, Step, execute, run_all
+from lockstep.develop.autogenerate.step import NoteOp, Phase, Step, autocommit, execute, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from alembic.operations import ops
 
-    from lockstep.develop.autogenerate.definitions import Definitions, Key
+    from lockstep.develop.autogenerate.definitions import Definitions, Key, Thing
     from lockstep.develop.autogenerate.differences import Difference, Renamed
 
 CREATED = "created"  # the group of what new tables are made in
@@ -39,11 +39,44 @@ def steps(one: Difference, now: Definitions, wanted: Definitions, scene: Scene) 
         case "table":
             yield from _table(one, now, wanted)
         case "column":
-            yield from column_steps.steps(one, scene)
+            yield from column_steps.steps(one, scene, tuple(_along(one, now, wanted)))
         case "constraint":
             yield from constraint_steps.constraint(one, scene)
         case "index":
             yield from constraint_steps.index(one, scene)
+
+
+def _along(one: Difference, now: Definitions, wanted: Definitions) -> Iterator[ops.MigrateOperation]:
+    """Yield what makes again what the server drops with a column; with the first of several that it rests on."""
+    if one.wanted is not None:
+        return
+    columns = {key.name for key, _ in now.of_table(one.key.schema, one.key.table, "column") if key not in wanted.things}
+    for kind in ("constraint", "index"):
+        for key, thing in now.of_table(one.key.schema, one.key.table, kind):
+            if one.key.name != min(thing.columns & columns, default=None):
+                continue
+            if kind == "index":
+                yield autocommit(execute(to.index(key, thing, concurrently=True)))
+            else:
+                yield from map(execute, to.constraint(key, thing))
+
+
+def made_first(one: Difference) -> str:
+    """Return the statement that makes a schema, a type or a sequence, which columns may need."""
+    match one.key.kind:
+        case "schema":
+            return f"CREATE SCHEMA {to.quoted(one.key.schema)}"
+        case "sequence":
+            return f"CREATE SEQUENCE {to.quoted(one.key.schema, one.key.name)} {one.wanted.get('options')}"
+        case _:
+            return _domain_sql(one.key, one.wanted)
+
+
+def _domain_sql(key: Key, thing: Thing) -> str:
+    parts = [f"CREATE DOMAIN {to.quoted(key.schema, key.name)} AS {thing.get('type')}"]
+    parts += [f"COLLATE {thing.get('collation')}"] if thing.get("collation") else []
+    parts += [f"DEFAULT {thing.get('default')}"] if thing.get("default") else []
+    return " ".join([*parts, *(part for part in (thing.get("not null"), thing.get("check")) if part)])
 
 
 def renamed(one: Renamed) -> Step:
@@ -84,11 +117,7 @@ def _domain(one: Difference) -> Iterator[Step]:
             + "ALTER DOMAIN … ADD CONSTRAINT … NOT VALID, and VALIDATE in a revision of its own; another base type "
             "is another domain.",
         )
-    parts = [f"CREATE DOMAIN {to.quoted(one.key.schema, one.key.name)} AS {thing.get('type')}"]
-    parts += [f"COLLATE {thing.get('collation')}"] if thing.get("collation") else []
-    parts += [f"DEFAULT {thing.get('default')}"] if thing.get("default") else []
-    parts += [part for part in (thing.get("not null"), thing.get("check")) if part]
-    step = _made(Phase.TYPE, one.key, [" ".join(parts)], "DOMAIN", "types")
+    step = _made(Phase.TYPE, one.key, [_domain_sql(one.key, thing)], "DOMAIN", "types")
     yield (
         step
         if one.wanted

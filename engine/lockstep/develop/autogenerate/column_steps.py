@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from lockstep.develop.autogenerate.differences import Difference
 
 
-def steps(one: Difference, scene: Scene) -> Iterator[Step]:
-    """Yield the steps of a column; raise Refusal for what would rewrite the table."""
+def steps(one: Difference, scene: Scene, rests: tuple[ops.MigrateOperation, ...] = ()) -> Iterator[Step]:
+    """Yield the steps of a column; raise Refusal for what would rewrite the table.
+
+    `rests` makes what the server drops along with the column.
+    """
     key, table, where = one.key, to.quoted(one.key.schema, one.key.table), shown(*one.key[1:])
     group = shown(key.schema, key.table)
     if one.now and one.wanted:
@@ -33,26 +36,30 @@ def steps(one: Difference, scene: Scene) -> Iterator[Step]:
             raise Refusal(
                 f"{where}: adding it makes PostgreSQL rewrite the table while nobody can read it.", columns.BY_COPY
             )
-        up = [f"ALTER TABLE {table}{add}"]
-        if one.wanted.get("comment"):
-            up.append(to.comment("COLUMN", to.quoted(*key[1:]), one.wanted.get("comment")))
         yield Step(
             Phase.ALTER,
             f"add {where}",
-            run_all(up),
+            run_all(_added(key, one.wanted)),
             run_all([f"ALTER TABLE {table} DROP COLUMN {to.quoted(key.name)}"]),
             group=group,
         )
     else:
+        back = one.now
         if one.now.get("not null") and not any(map(one.now.get, ("default", "identity", "generated", "serial"))):
             yield _made_optional(key, table, where, group)
-        back = one.now._replace(aspects=tuple(pair for pair in one.now.aspects if pair[0] != "not null"))
+            back = one.now._replace(aspects=tuple(pair for pair in one.now.aspects if pair[0] != "not null"))
         yield Step(
             Phase.DROP_COLUMN, f"drop {where}", run_all([f"ALTER TABLE {table} DROP COLUMN {to.quoted(key.name)}"]),
             (NoteOp("The values are gone: the column comes back empty."),
-             *run_all([f"ALTER TABLE {table} ADD COLUMN {to.column(key.name, back)}"])),
+             *run_all(_added(key, back)), *rests),
             (f"{group}: the values of {key.name} are lost; if this is a rename, add the new column, copy, then drop",),
         )  # fmt: skip
+
+
+def _added(key: Key, thing: Thing) -> list[str]:
+    """Return what adds a column, with its comment."""
+    add = [f"ALTER TABLE {to.quoted(key.schema, key.table)} ADD COLUMN {to.column(key.name, thing)}"]
+    return add + ([to.comment("COLUMN", to.quoted(*key[1:]), thing.get("comment"))] if thing.get("comment") else [])
 
 
 def _made_optional(key: Key, table: str, where: str, group: str) -> Step:

@@ -69,7 +69,11 @@ def _validated(
         refuse_key_of_partitioned(where, key.name)
     definition = one.wanted.get("definition").removesuffix(" NOT VALID")
     unchecked = run_all(
-        list(to.constraint(key, one.wanted._replace(aspects=(("definition", f"{definition} NOT VALID"),))))
+        list(
+            to.constraint(
+                key, one.wanted._replace(aspects=(*one.wanted.aspects, ("definition", f"{definition} NOT VALID")))
+            )
+        )
     )
     drop = execute(to.dropped_constraint(key))
     phase = Phase.FOREIGN_KEY if is_key else Phase.CHECK
@@ -112,7 +116,8 @@ def _unique(
     review = f"{where}: {key.name} fails, and has to be built again, if two rows have the same values now"
     yield Step(Phase.INDEX, f"build unique index {key.name}", (autocommit(build),), (autocommit(drop),), (review,))
     back = (execute(to.dropped_constraint(key)), *old, autocommit(build))
-    yield Step(Phase.INDEX, f"add constraint {key.name}", (*replaces, attach), back)
+    comment = run_all(list(to.constraint(key, one.wanted))[1:])
+    yield Step(Phase.INDEX, f"add constraint {key.name}", (*replaces, attach, *comment), back)
 
 
 def index(one: Difference, scene: Scene) -> Iterator[Step]:

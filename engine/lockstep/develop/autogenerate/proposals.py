@@ -43,7 +43,7 @@ def sift(
     by_key = {one.key: one for one in differences}
     claimed: dict[Key, frozenset[str]] = {}
     sifted, later = Sifted(), _later(found, scene)
-    for op in found:
+    for op in sorted(found, key=lambda each: isinstance(each, ops.ModifyTableOps)):
         if isinstance(op, ops.CreateTableOp):
             _created(op, by_key, claimed, exact, sifted, later.get(id(op), set()), scene)
         elif isinstance(op, ops.DropTableOp):
@@ -53,7 +53,8 @@ def sift(
                 claimed |= dict.fromkeys(keys, _ALL)
                 sifted.ops.append(op)
         elif isinstance(op, ops.ModifyTableOps):
-            op.ops = [each for each in op.ops if _borne_out(each, by_key, claimed, exact, scene)]
+            whole = _made_or_gone(by_key.get(Key("table", *place_of(scene.dialect, op), "")), claimed)
+            op.ops = [each for each in op.ops if not whole and _borne_out(each, by_key, claimed, exact, scene)]
             sifted.ops += [op] if op.ops else []
         elif getattr(op, "operation_name", None) not in _OF_ENUMS:
             sifted.ops.append(op)  # another plugin's: its own business
@@ -63,6 +64,11 @@ def sift(
         if rest is not None and one.key not in going:
             sifted.unclaimed.append(rest)
     return sifted
+
+
+def _made_or_gone(table: Difference | None, claimed: dict[Key, frozenset[str]]) -> bool:
+    """Whether a whole table is to be written by definition, with all that belongs to it."""
+    return table is not None and None in (table.now, table.wanted) and table.key not in claimed
 
 
 # What alembic-postgresql-enum finds, where a project has it: enums are compared here.

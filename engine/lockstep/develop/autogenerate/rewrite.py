@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lockstep.develop.autogenerate.differences import Difference
 
+_FIRST = ("schema", "sequence", "enum", "domain")  # what a column may need, in the order that it can be made
 REVIEW = "autogenerate_review"
 COMPARED = "lockstep.compared"  # config.attributes: what was compared, and how it differs
 
@@ -84,8 +85,12 @@ def _scene(context: MigrationContext, found: list[ops.MigrateOperation], compare
     dialect = context.connection.dialect
     created = frozenset(key(dialect, op) for op in found if isinstance(op, ops.CreateTableOp))
     scene = Scene(context.connection, created)
-    types = (one for one in compared.differences if one.key.kind == "enum" and one.now is None)
-    return replace(scene, prelude=tuple(enums.create_type(one.key, one.wanted, scene) for one in types))
+    new = [one for one in compared.differences if one.now is None and one.key.kind in _FIRST]
+    made = (
+        enums.create_type(one.key, one.wanted, scene) if one.key.kind == "enum" else by_definition.made_first(one)
+        for one in sorted(new, key=lambda each: _FIRST.index(each.key.kind))
+    )
+    return replace(scene, prelude=tuple(made))
 
 
 def _steps(sifted: proposals.Sifted, compared: comparison.Comparison, scene: Scene) -> list[Step]:
