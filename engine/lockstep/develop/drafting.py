@@ -39,6 +39,8 @@ def written(project: Project, settings: Settings, message: str, url: str, heads:
     attributes[comparison.SEQUENCES] = _sequences(project)
     compared = proving.compare(settings, project, url)
     if not compared:
+        if unmet := proving.unserved(settings, project, url, compared.ours):
+            raise proving.refused(proving.Failed(proving.UNSERVED, unmet))
         return []
     engine = connect.migrating_engine(address(url), settings)
     attributes[comparison.WANTED] = compared.wanted

@@ -8,22 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lockstep import contract
+from lockstep.contract import catalog
 from lockstep.develop.autogenerate import comparison, differences, ownership
 from lockstep.develop.sandbox import throwaway
 from lockstep.errors import MigratorError, Refused, Unreachable
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
-from lockstep.project import environment, plan
+from lockstep.project import environment, plan, release_contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import sqlalchemy as sa
 
     from lockstep.develop.autogenerate.comparison import Comparison
     from lockstep.project.environment import Project
     from lockstep.settings import Settings
 
 SHOWN = 30  # lines of a difference
+UNSERVED = "leads to the models, which need what they do not make"
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,18 @@ def applied(settings: Settings, project: Project, url: str) -> None:
     )  # fmt: skip
 
 
+def unserved(settings: Settings, project: Project, url: str, ours: ownership.Ours) -> tuple[str, ...]:
+    """Return what the release's contract needs, and a throw-away database at head does not offer."""
+    with connect.migrating_engine(address(url), settings._replace(database_url=url)).connect() as connection:
+        return _unserved(connection, project, ours)
+
+
+def _unserved(connection: sa.Connection, project: Project, ours: ownership.Ours) -> tuple[str, ...]:
+    needed = release_contract.needed(project)
+    unmet = contract.broken(needed, catalog.read(connection, needed.relations))
+    return tuple(str(one) for one in unmet if one.severity == contract.ERROR and ours(one.schema, one.table))
+
+
 def tried(settings: Settings, head: str, heads: tuple[str, ...], first: Comparison) -> Failed | None:
     """Run what is pending on a copy of the database at `head`, and back to `heads`; return what failed."""
     with throwaway.copied(head) as url:
@@ -82,6 +99,8 @@ def _there_and_back(
     compared = comparison.made(context, wanted=first.wanted)
     if compared:
         return [Failed("does not lead to the models", compared.lines())]
+    if unmet := _unserved(context.connection, project, compared.ours):
+        return [Failed(UNSERVED, unmet)]
     context.connection.rollback()
     target = heads[0] if heads else "base"
     try:

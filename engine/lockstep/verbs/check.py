@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep import contract
-from lockstep.contract import catalog
 from lockstep.develop import models_copy, proving, replay
 from lockstep.errors import EXIT_DONE, Refused
 from lockstep.ledger import steps, tables
-from lockstep.postgres import connect
-from lockstep.postgres.address import address
 from lockstep.project import environment, plan
 from lockstep.upgrade import connected_run, exposure, grants
 from lockstep.verbs import checkpoint
@@ -77,7 +73,7 @@ def _drift(settings: Settings, project: Project) -> list[str]:
     """Replay all revisions on a throw-away database; compare it with what the models make, and with the contract."""
     with replay.at(settings, project) as replayed:
         compared = proving.compare(settings, project, replayed.url)
-        unserved = _unserved(settings, project, replayed.url, compared)
+        unserved = proving.unserved(settings, project, replayed.url, compared.ours)
     return [
         *(
             f"the migrations do not lead to the models: {item}; write it with `migrator revision`"
@@ -90,16 +86,3 @@ def _drift(settings: Settings, project: Project) -> list[str]:
 def _told(compared: Comparison) -> list[str]:
     found = [one.line("by the revisions", "by the models") for one in compared.differences]
     return found + [f"{one.key} is {one.name} in the models" for one in compared.renamed]
-
-
-def _unserved(settings: Settings, project: Project, url: str, compared: Comparison) -> list[str]:
-    """Return what the release's contract needs and the revisions do not lead to."""
-    needed = contract.derive(contract.load_models(project.models))
-    engine = connect.migrating_engine(address(url), settings._replace(database_url=url))
-    with engine.connect() as connection:
-        there = catalog.read(connection, needed.relations)
-    return [
-        str(need)
-        for need in contract.broken(needed, there)
-        if need.severity == contract.ERROR and compared.ours(need.schema, need.table)
-    ]
