@@ -102,14 +102,17 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 class InShares(LoadScopeScheduling):
-    """So many neighbours of a file go to one worker together; and all that use images do: one worker builds them."""
+    """So many neighbours of a file go to one worker together; and all that use images do: one worker builds them.
+
+    The shards of a property are long each, and there to be spread.
+    """
 
     @functools.cached_property
     def _shares(self):
         shares = {}
         for file, tests in itertools.groupby(self.collection, lambda nodeid: nodeid.split("::", 1)[0]):
             for number, nodeid in enumerate(tests):
-                begun = f"{file} {len(shares) - number % SHARE}"
+                begun = nodeid if "[shard-" in nodeid else f"{file} {len(shares) - number % SHARE}"
                 shares[nodeid] = "tests/docker" if file.startswith("tests/docker/") else begun
         return shares
 

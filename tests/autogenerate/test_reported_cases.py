@@ -6,6 +6,7 @@ import pytest
 from tests.autogenerate.models_project import ModelsProject
 
 T = "class T(Base):\n    __tablename__ = 't'\n    id = mapped_column(BigInteger, primary_key=True)\n"
+POINT = "class Point(types.UserDefinedType):\n    cache_ok = True\n    def get_col_spec(self, **kw):\n        return 'point'\n"
 NEW = {
     "a check with colons in a pattern": T
     + """
@@ -169,8 +170,49 @@ WRITTEN = {
         "    t_id = mapped_column(ForeignKey('t.id'))\n    kind = mapped_column(Enum('x', name='kind'), index=True)\n",
         T,
     ),
+    "a table of a type of its own that goes, with its indexes": (
+        T + POINT + "p = Table('p', Base.metadata, Column('at', Point), Column('n', Text, index=True))\n"
+        "Index('ix_low', func.lower(p.c.n))\n",
+        T,
+    ),
+    "columns of types of their own that go, with what rests on them": (
+        T
+        + POINT
+        + "Table('p', Base.metadata, Column('id', Integer, primary_key=True), Column('at', Point, comment='a:b'), "
+        "Column('t_id', pg.DOMAIN('ids', BigInteger), ForeignKey('t.id'), nullable=False, server_default='1', comment='of: t'), "
+        "CheckConstraint('t_id > 0', name='some'), UniqueConstraint('t_id', comment='once: only'))\n",
+        T + "Table('p', Base.metadata, Column('id', Integer, primary_key=True))\n",
+    ),
+    "a column of a new domain, and one that counts by a new sequence": (
+        T,
+        column(
+            "mapped_column(pg.DOMAIN('short', String(5), default='x'))",
+            'b = mapped_column(Integer, server_default=Sequence("o\'clock", metadata=Base.metadata).next_value())',
+        ),
+    ),
+    "a constraint with a comment": (
+        column("mapped_column(Text)"),
+        column(
+            "mapped_column(Text)",
+            "__table_args__ = (UniqueConstraint('a', comment='once: only'), "
+            "CheckConstraint(\"a <> 'x'\", name='some', comment='not: x'))",
+        ),
+    ),
+    "a table beside one whose key counts by a sequence with an apostrophe": (
+        "Table(\"o'clock\", Base.metadata, Column('id', Integer, primary_key=True))\n" + T,
+        "Table(\"o'clock\", Base.metadata, Column('id', Integer, primary_key=True), Column('a', Text))\n",
+    ),
 }
 REFUSED = {
+    "two enums of one name": (
+        T, column("mapped_column(Enum('x', 'y', name='k'))", "b = mapped_column(Enum('x', 'y', 'z', name='k'))"),
+        "t.b: the release needs to write z",
+    ),
+    "a column that nothing fills": (
+        T, T + "class U(Base):\n    __tablename__ = 'u'\n    id = mapped_column(BigInteger, primary_key=True)\n"
+        "    a = mapped_column(Text, FetchedValue(), nullable=False)\n",
+        "u.a: the release needs to leave it out on INSERT",
+    ),
     "text to an array": (column("mapped_column(Text)"), column("mapped_column(ARRAY(Text))"), "t.a changes from TEXT to TEXT[]"),
     "what is computed": (
         column("mapped_column(Integer)", "b = mapped_column(Integer, Computed('a * 2', persisted=True))"),
