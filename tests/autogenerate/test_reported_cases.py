@@ -198,6 +198,10 @@ WRITTEN = {
             "CheckConstraint(\"a <> 'x'\", name='some', comment='not: x'))",
         ),
     ),
+    "an identity that becomes a sequence of its own": (
+        column("mapped_column(Integer, Identity())"),
+        column("mapped_column(Integer, server_default=Sequence('numbers', metadata=Base.metadata).next_value())"),
+    ),
     "a table beside one whose key counts by a sequence with an apostrophe": (
         "Table(\"o'clock\", Base.metadata, Column('id', Integer, primary_key=True))\n" + T,
         "Table(\"o'clock\", Base.metadata, Column('id', Integer, primary_key=True), Column('a', Text))\n",

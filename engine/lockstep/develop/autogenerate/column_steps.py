@@ -84,7 +84,7 @@ def _changed(one: Difference, scene: Scene) -> Iterator[Step]:
     _refuse_kind(one, where)
     up, down = [], []
     for thing, other, found in ((one.wanted, one.now, up), (one.now, one.wanted, down)):
-        found += [f"{alter} {part}" for part in _parts(thing, other, one.aspects)]
+        found += [f"{alter} {part}" for part in _parts(thing, other, one.aspects, back=found is down)]
         if "comment" in one.aspects:
             found.append(to.comment("COLUMN", to.quoted(*key[1:]), thing.get("comment")))
     if {"type", "collation"} & set(one.aspects):
@@ -132,20 +132,22 @@ def _refuse_kind(one: Difference, where: str) -> None:
         )
 
 
-def _parts(thing: Thing, other: Thing, aspects: tuple[str, ...]) -> Iterator[str]:
+def _parts(thing: Thing, other: Thing, aspects: tuple[str, ...], *, back: bool) -> Iterator[str]:
     """Yield what follows ALTER COLUMN to make the column what it is on this side."""
     retyped = {"type", "collation"} & set(aspects)
+    if "identity" in aspects and not thing.get("identity"):  # a column with one takes no default
+        yield "DROP IDENTITY"
     if "default" in aspects and not thing.get("default"):
         yield "DROP DEFAULT"
     if retyped:
         yield _retyped(thing)
     if "default" in aspects and thing.get("default"):
         yield f"SET DEFAULT {thing.get('default')}"
-    if "identity" in aspects and not thing.get("identity"):
-        yield "DROP IDENTITY"
-    elif "identity" in aspects and not other.get("identity"):
+    if back and "not null" in aspects and thing.get("not null"):  # without it there is no identity
+        yield "SET NOT NULL"
+    if "identity" in aspects and thing.get("identity") and not other.get("identity"):
         yield f"ADD GENERATED {thing.get('identity')} AS IDENTITY ({thing.get('identity options')})"
-    elif "identity" in aspects:
+    elif "identity" in aspects and thing.get("identity"):
         yield f"SET GENERATED {thing.get('identity')}"
     if "identity options" in aspects and thing.get("identity") and other.get("identity"):
         words = thing.get("identity options").replace("NO CYCLE", "NO_CYCLE").split()
