@@ -83,6 +83,16 @@ def test_sarif_holds_what_the_standard_requires(tmp_path, server):
 
 
 @pytest.mark.skipif(second_opinion.binary() is None, reason="squawk is not installed")
+def test_parameters_of_the_driver_are_no_syntax_errors_to_squawk():
+    statements = [
+        "UPDATE t SET a = %(a)s WHERE b LIKE 'x%%'",
+        "INSERT INTO t VALUES (%s)",
+        "ALTER TABLE t ADD COLUMN b int NOT NULL",
+    ]
+    assert second_opinion.verdicts([(one, False) for one in statements]) == [(), (), ("adding-required-field",)]
+
+
+@pytest.mark.skipif(second_opinion.binary() is None, reason="squawk is not installed")
 def test_squawk_is_asked_and_agreement_is_told(rehearsal):
     (first,) = [one for one in rehearsal.opinions if "CREATE INDEX" in one.sql]
     assert first.agrees

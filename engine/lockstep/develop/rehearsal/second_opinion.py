@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,9 @@ class Opinion:
         return bool(self.squawk) == bool(self.server)
 
 
+_OF_DRIVER = re.compile(r"%%|%\([^)]*\)s|%s")
+
+
 @functools.cache
 def binary() -> str | None:
     """Return where squawk is, if it is installed."""
@@ -82,6 +86,11 @@ def verdicts(statements: list[tuple[str, bool]]) -> list[tuple[str, ...]]:
     return [beside.pop(0) if outside else inside.pop(0) for _, outside in statements]
 
 
+def _of_server(found: re.Match[str]) -> str:
+    """Return a percent sign, or a parameter, as the server has it and not as the driver does."""
+    return "%" if found[0] == "%%" else "$1"
+
+
 def _run(texts: list[str], *, in_transaction: bool) -> list[tuple[str, ...]]:
     program = binary()
     if not texts or program is None:
@@ -89,7 +98,7 @@ def _run(texts: list[str], *, in_transaction: bool) -> list[tuple[str, ...]]:
     lines: list[str] = []
     ends: list[int] = []
     for text in texts:
-        lines += [line.replace("%%", "%") for line in text.strip().rstrip(";").splitlines()]
+        lines += [_OF_DRIVER.sub(_of_server, line) for line in text.strip().rstrip(";").splitlines()]
         lines[-1] += ";"
         ends.append(len(lines))
     # A name that this version does not know would be an error, so nothing is excluded on the command line.
