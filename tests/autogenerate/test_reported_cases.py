@@ -212,6 +212,11 @@ REFUSED = {
         T, column("mapped_column(Enum('x', 'y', name='k'))", "b = mapped_column(Enum('x', 'y', 'z', name='k'))"),
         "t.b: the release needs to write z",
     ),
+    "a longer label of an enum that is a CHECK": (
+        column("mapped_column(Enum('x', 'y', name='k', native_enum=False, create_constraint=True))"),
+        column("mapped_column(Enum('x', 'y', 'zz', name='k', native_enum=False, create_constraint=True))"),
+        "PostgreSQL checks every row against ck_t_k anew",
+    ),
     "a column that nothing fills": (
         T, T + "class U(Base):\n    __tablename__ = 'u'\n    id = mapped_column(BigInteger, primary_key=True)\n"
         "    a = mapped_column(Text, FetchedValue(), nullable=False)\n",

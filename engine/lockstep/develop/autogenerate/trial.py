@@ -5,6 +5,7 @@ on the types, the volatility of a default, domains and the session's time zone, 
 says it as surely as the file node of the table and of its indexes does.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from sqlalchemy.schema import Column
+from sqlalchemy.types import TypeEngine
 
 from lockstep.postgres.statements import unbound
 
@@ -61,8 +63,17 @@ def altered(connection: sa.Connection, like: str, op: ops.AlterColumnOp, prelude
         connection,
         like,
         prelude,
-        lambda run: run.alter_column(COPY, op.column_name, type_=op.modify_type, **using),
+        lambda run: run.alter_column(COPY, op.column_name, type_=_without_check(op.modify_type), **using),
     )
+
+
+def _without_check(type_: TypeEngine) -> TypeEngine:
+    """Return a type that brings no CHECK of its own: the copy of the table has the one that is there."""
+    if not getattr(type_, "create_constraint", False):
+        return type_
+    bare = copy.copy(type_)
+    bare.create_constraint = False  # type: ignore[attr-defined] - an Enum or a Boolean
+    return bare
 
 
 def _file_nodes(connection: sa.Connection) -> dict[str, int]:
