@@ -8,6 +8,7 @@ holds the same file takes it; every other one is that of the canonical JSON.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 from pathlib import Path
@@ -33,8 +34,14 @@ NOTHING = contract.Contract(())
 def needed(project: Project) -> Contract:
     """Return what this release needs of the schema; nothing where no models are known. Raises Usage or Refused."""
     if not project.settings.contract and project.models:
-        return contract.derive(contract.load_models(project.models))
+        return _of_models(project.models, project.models.read_bytes() if project.models.is_file() else b"")
     return _from_json_or_metadata(project) or NOTHING
+
+
+@functools.lru_cache(maxsize=1)
+def _of_models(path: Path, _text: bytes) -> Contract:
+    """Derive a contract; once for a file as it is: a verb asks several times, and many models take seconds."""
+    return contract.derive(contract.load_models(path))
 
 
 def digest(project: Project) -> str | None:
