@@ -2,7 +2,9 @@
 
 A release is named by the digest of its contract. Ledgers that exist hold releases named by the digest of a models
 file's bytes, and engines that are out record those; so a build whose models are one file is known by both names, the
-file's first. Whoever asks takes the first name that the ledger knows, so that either may be recorded, now and later.
+file's first. Engines that are given a contract.json or an import path record the digest of the contract's JSON without
+its format, which is its last name. Whoever asks takes the first name that the ledger knows, so that either may be
+recorded, now and later.
 """
 
 from __future__ import annotations
@@ -48,11 +50,18 @@ def name_of_contract(contract: Contract) -> str:
     return f"contract{FORMAT}:{contract.digest}"
 
 
+def name_without_format(contract: Contract) -> str:
+    """Return the name that the engine records for a contract that comes from no models file."""
+    return f"sha256:{contract.digest}"
+
+
 def names(contract: Contract | None, models_file: bytes | None = None) -> tuple[str, ...]:
     """Return every name of a release, the preferred one first."""
     by_contract = (name_of_contract(contract),) if contract is not None else ()
     by_file = (name_of_file(models_file),) if models_file is not None else ()
-    return (*by_file, *by_contract) if MODELS_FILE_FIRST else (*by_contract, *by_file)
+    without_format = (name_without_format(contract),) if contract is not None else ()
+    preferred = (*by_file, *by_contract) if MODELS_FILE_FIRST else (*by_contract, *by_file)
+    return (*preferred, *without_format)
 
 
 def commit_of(environ: Mapping[str, str]) -> str:

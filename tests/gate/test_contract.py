@@ -64,7 +64,7 @@ OTHER = {
 def named(package):
     def of(text, name):
         path = package(f"{name}.py", text)
-        return release.of(path).names[-1]
+        return release.name_of_contract(release.contract_of(path))
 
     return of
 

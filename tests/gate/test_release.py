@@ -12,7 +12,7 @@ from lockstep_gate.release import Release
 from tests.app.rig import BUILD, ROOT
 
 MODELS = ROOT / "app" / "storage" / "models.py"
-BY_FILE, BY_CONTRACT = BUILD.names
+BY_FILE, BY_CONTRACT, BY_JSON = BUILD.names
 
 
 def ask(migrated, build=BUILD):
@@ -34,8 +34,8 @@ def test_a_models_file_is_named_by_its_bytes_first_as_ledgers_have_it():
 def test_what_is_no_single_file_is_named_by_its_contract(tmp_path):
     emitted = tmp_path / "contract.json"
     emitted.write_text(release.contract_of(MODELS).to_json() + "\n")
-    assert release.of(emitted).names == (BY_CONTRACT,)
-    assert release.of("app.storage.models:Base").names == (BY_CONTRACT,)
+    assert release.of(emitted).names == (BY_CONTRACT, BY_JSON)
+    assert release.of("app.storage.models:Base").names == (BY_CONTRACT, BY_JSON)
 
 
 def test_a_release_is_served_under_whichever_of_its_names_the_ledger_has(bare):

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from lockstep import contract
+from lockstep_gate import release, verdict
 from tests.migrator.shapes import HEAD
 
 CONNECTS = "\nwith create_engine(URL, poolclass=pool.NullPool).connect() as connection:\n    configured(connection)\n"
@@ -59,6 +60,15 @@ def lockstep(project, text):
     project.ini.write_text(project.ini.read_text() + f"\n[lockstep]\n{text}\n")
 
 
+def asked(db, source):
+    """Return how the gate of an app answers that says what it needs by `source`."""
+    engine = sa.create_engine(sa.make_url(db.url).set(drivername="postgresql+psycopg2"))
+    try:
+        return verdict.ask(engine, release.of(source)).state
+    finally:
+        engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("text", "attribute"),
     [
@@ -101,6 +111,15 @@ def test_a_contract_that_was_built_wins_over_the_models(shop, run, db):
     done = run("upgrade", **given)
     assert done.code == 0, done.text
     assert run("status", "--json", **given).json["release"] == "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    assert asked(db, shop.directory / "contract.json") is verdict.State.SERVED
+
+
+def test_a_gate_with_the_import_path_is_served_by_a_migrator_with_the_same(shop, package, run, db):
+    path = f"{package('models', PLAIN.replace('Text', 'String'))}:Base"
+    lockstep(shop, f"models = {path}")
+    done = run("upgrade", project=shop, SHOP_DATABASE_URL=db.url)
+    assert done.code == 0, done.text
+    assert asked(db, path) is verdict.State.SERVED
 
 
 @pytest.mark.parametrize(

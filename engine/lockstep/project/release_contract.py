@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep import contract
 from lockstep.errors import MigratorError, Usage
 from lockstep.settings import project_options
-from lockstep_gate.release import name_of_file
+from lockstep_gate.release import name_of_file, name_without_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +48,7 @@ def digest(project: Project) -> str | None:
     if not project.settings.contract and project.models:
         return name_of_file(project.models.read_bytes()) if project.models.is_file() else None
     found = _from_json_or_metadata(project)
-    return "sha256:" + hashlib.sha256(found.to_json().encode()).hexdigest() if found else None
+    return name_without_format(found) if found else None
 
 
 def is_imported(project: Project) -> bool:
