@@ -158,6 +158,7 @@ def test_sqlmodel_and_flask_sqlalchemy_are_taken(package):
         ("shop.models:NUMBER", "there is no MetaData at shop.models:NUMBER"),
         ("shop.models:EMPTY", "the MetaData at shop.models:EMPTY has no table"),
         ("shop.broken:Base", "shop.broken cannot be imported: ZeroDivisionError"),
+        ("shop.leaves:Base", "shop.leaves cannot be imported: SystemExit: 0"),
         (":Base", "leads to no models"),
         ("shop.models:", "leads to no models"),
     ],
@@ -165,6 +166,7 @@ def test_sqlmodel_and_flask_sqlalchemy_are_taken(package):
 def test_a_path_that_leads_nowhere_is_one_clear_line(package, tmp_path, path, why):
     package("shop/models.py", MODELS + "\nfrom sqlalchemy import MetaData\nEMPTY = MetaData()\nNUMBER = 1\n")
     package("shop/broken.py", "1 / 0")
+    package("shop/leaves.py", "raise SystemExit(0)")
     done = write_contract(path, tmp_path / "out.json")
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr

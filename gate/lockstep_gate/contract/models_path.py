@@ -60,7 +60,7 @@ def _imported(name: str) -> ModuleType:
             f"{name} cannot be imported: there is no module {error.name}",
             "run this where the app is importable: from its top directory, or installed",
         ) from error
-    except Exception as error:  # a module may raise anything
+    except (Exception, SystemExit) as error:  # a module may raise anything
         reason = str(error).partition("\n")[0]
         raise ModelsError(f"{name} cannot be imported: {type(error).__name__}: {reason}", "correct it") from error
 
