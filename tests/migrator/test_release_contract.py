@@ -127,9 +127,9 @@ def test_a_gate_with_the_import_path_is_served_by_a_migrator_with_the_same(shop,
     [
         (
             "models = nowhere_at_all.models:Base",
-            "usage: models = nowhere_at_all.models:Base cannot be imported: ModuleNotFoundError",
+            "usage: models = nowhere_at_all.models:Base: nowhere_at_all.models cannot be imported: there is no module",
         ),
-        ("models = json:dumps", "usage: json:dumps is a function, which has no MetaData"),
+        ("models = json:dumps", "usage: models = json:dumps: there is no MetaData at json:dumps"),
         ("contract = nowhere.json", "usage: the contract "),
         ("contract = alembic.ini", "refused: a recorded release contract is not one"),
     ],
@@ -152,3 +152,34 @@ def test_what_env_py_leaves_to_others_is_not_needed_of_its_migrations(shop, run,
     done = run("upgrade", project=shop, SHOP_DATABASE_URL=db.url)
     assert done.code == 0, done.text
     assert run("status", "--json", project=shop, SHOP_DATABASE_URL=db.url).json["served"] is True
+
+
+SEVERAL = """
+class Db:  # as Flask-SQLAlchemy has one MetaData for each bind
+    metadatas = {{None: Base.metadata, "other": MetaData()}}
+Table("more", Db.metadatas["other"], Column("id", {kind}, primary_key=True))
+Table("more", {on}, Column("id", BigInteger, primary_key=True))
+"""
+
+
+@pytest.mark.parametrize("named", ["{}:Db", "{}:Base,{}:Db"])
+def test_every_metadata_that_the_gate_finds_is_in_the_contract_of_the_engine(shop, package, run, db, named):
+    text = PLAIN.replace("Text", "String") + SEVERAL.format(kind="BigInteger", on="MetaData()")
+    path = named.replace("{}", package("several", text))
+    lockstep(shop, f"models = {path}")
+    missing = run("upgrade", project=shop, SHOP_DATABASE_URL=db.url)
+    assert missing.code == 1
+    assert "more: the release needs the table" in missing.text
+    shop.sql("z9", "CREATE TABLE more (id bigserial PRIMARY KEY)")
+    done = run("upgrade", project=shop, SHOP_DATABASE_URL=db.url)
+    assert done.code == 0, done.text
+    assert asked(db, path) is verdict.State.SERVED
+
+
+def test_two_metadata_that_differ_in_a_table_are_refused(shop, package, run, db):
+    text = PLAIN.replace("Text", "String") + SEVERAL.format(kind="Integer", on="Base.metadata")
+    lockstep(shop, f"models = {package('differs', text)}:Db")
+    done = run("upgrade", project=shop, SHOP_DATABASE_URL=db.url)
+    assert done.code == 1
+    assert done.last.startswith("refused: two MetaData objects describe more, and differ in it; 0 applied and kept")
+    assert db.columns("things") == []

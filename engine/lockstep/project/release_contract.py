@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,6 @@ from lockstep.settings import project_options
 from lockstep_gate.release import name_of_file, name_without_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sqlalchemy import MetaData
 
     from lockstep.contract import Contract
@@ -80,10 +77,12 @@ def _found(project: Project) -> Contract | None:
     if project.settings.contract:
         return _of_file(Path(project.settings.contract))
     if project.settings.models:
-        return _joined(metadatas(imported(project.settings.models), project.settings.models))
+        return _joined(_imported(project.settings.models))
     # What env.py compares with is not written to be a contract: where none can be made of it, there is none.
     with contextlib.suppress(MigratorError):
-        return _joined(metadatas(_metadata(project), "target_metadata"), project.configured.get("include_object"))
+        from lockstep_gate.contract import models_path  # noqa: PLC0415 - a run with nothing to do needs no SQLAlchemy
+
+        return _joined(models_path.of_value(_metadata(project)), project.configured.get("include_object"))
     return None
 
 
@@ -104,51 +103,30 @@ def compared(settings: Settings) -> Any:
     """Return the MetaData that the models declare, as Alembic compares it: one, or a list."""
     if not project_options.is_attribute(settings.models):
         return contract.load_models(settings.models)
-    return list(metadatas(imported(settings.models), settings.models))
+    return list(_imported(settings.models))
 
 
-def imported(models: str) -> Any:
-    """Return what `package.module:attribute` names; raise Usage where it cannot be had."""
-    module, _, attribute = models.partition(":")
+def _imported(models: str) -> tuple[MetaData, ...]:
+    """Return each MetaData that `package.module:attribute` leads to, as the gate finds it; raise Usage without one."""
+    from lockstep_gate.contract import models_path  # noqa: PLC0415 - a run with nothing to do needs no SQLAlchemy
+
     try:
-        found: Any = importlib.import_module(module)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a module may raise anything
-        reason = " ".join(str(error).split())
+        return models_path.metadatas(models)
+    except contract.ModelsError as error:
         raise Usage(
-            f"models = {models} cannot be imported: {type(error).__name__}: {reason}",
+            f"models = {models}: {error.message}",
             "correct it, or add where it lies to prepend_sys_path in alembic.ini",
         ) from error
-    return found
 
 
-def metadatas(found: Any, what: str) -> tuple[MetaData, ...]:
-    """Return the MetaData of a declarative base, a `db` of Flask-SQLAlchemy, a list of such, or itself."""
-    from sqlalchemy import MetaData  # noqa: PLC0415 - a run with nothing to do needs none
-
-    if found is None:
-        return ()
-    each = found if isinstance(found, list | tuple | set) else (found,)
-    known = tuple(one if isinstance(one, MetaData) else getattr(one, "metadata", None) for one in each)
-    if not all(isinstance(one, MetaData) for one in known):
-        kind = type(found).__name__
-        raise Usage(f"{what} is a {kind}, which has no MetaData", "name a MetaData or a declarative base")
-    return known  # type: ignore[return-value]
-
-
-def _joined(models: Iterable[MetaData], include: Any = None) -> Contract | None:
+def _joined(models: tuple[MetaData, ...], include: Any = None) -> Contract | None:
     """Return one contract of all tables that the migrations make; None where there are none."""
-    derived = [contract.derive(one) for one in models]
+    derived = contract.derive(*models)
     left_out = {
         (table.schema, table.name) for one in models for table in one.tables.values() if not _is_made(include, table)
     }
-    tables = {(table.schema, table.name): table for one in derived for table in one.tables}
-    kept = tuple(table for name, table in tables.items() if name not in left_out)
-    sequences = tuple(dict.fromkeys(name for one in derived for name in one.sequences))
-    return contract.Contract(kept, sequences) if kept or sequences else None
+    kept = tuple(table for table in derived.tables if (table.schema, table.name) not in left_out)
+    return contract.Contract(kept, derived.sequences) if kept or derived.sequences else None
 
 
 def _is_made(include: Any, table: Any) -> bool:

@@ -130,8 +130,12 @@ def _value(name: str, given: Any, where: str, config: str) -> Any:
 
 
 def is_attribute(models: str) -> bool:
-    """Tell whether `models` names something to import (`shop.models:Base`), and no file."""
-    module, colon, name = models.partition(":")
+    """Tell whether `models` names what to import (`shop.models:Base`, several joined by commas), and no file."""
+    return bool(models) and all(map(_is_attribute, models.split(",")))
+
+
+def _is_attribute(path: str) -> bool:
+    module, colon, name = path.strip().partition(":")
     return bool(colon and name) and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
 
 
