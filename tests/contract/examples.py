@@ -97,7 +97,9 @@ def execute(connection: sa.Connection, text: str) -> None:
     connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
 
-def found(connection: sa.Connection, text: str, using: tuple[rules.Rule, ...] = rules.RULES):
+def found(
+    connection: sa.Connection, text: str, using: tuple[rules.Rule, ...] = rules.RULES, *, driver: str = "asyncpg"
+):
     """What the rules say of these statements; everything is rolled back."""
     outside = sa.create_engine(connection.engine.url, poolclass=sa.NullPool)
     try:
@@ -106,7 +108,7 @@ def found(connection: sa.Connection, text: str, using: tuple[rules.Rule, ...] = 
             watch.look(connection, [ROLE])
             name = connection.engine.url.database
             execute(connection, text.replace("{database}", name))
-            watch.found(connection, [RELEASE], drivers=frozenset({"asyncpg"}))
+            watch.found(connection, [RELEASE], drivers=frozenset({driver}))
             scene = watch._scene
             return judge(scene, using) if scene.has_changed else ()
     finally:

@@ -30,9 +30,9 @@ def rules_of(found):
     return {one.need.rule for one in found}
 
 
-def try_or_skip(schema, text, *rest):
+def try_or_skip(schema, text, *rest, **options):
     try:
-        return examples.found(schema, text, *rest)
+        return examples.found(schema, text, *rest, **options)
     except sa.exc.DBAPIError as error:
         if "ICU is not supported" in str(error):
             pytest.skip("this server is built without ICU")
@@ -66,9 +66,10 @@ def told(found):
 @pytest.mark.parametrize("rule", TELLING, ids=lambda rule: rule.id)
 def test_without_a_rule_less_is_told_of_its_bad_example(schema, rule):
     rest = tuple(one for one in RULES if one is not rule)
-    assert told(try_or_skip(schema, rule.bad)) != told(try_or_skip(schema, rule.bad, rest)), (
-        "another rule tells the same"
-    )
+    # A driver that prepares statements is told of every change of a type: that is one rule's matter alone.
+    driver = "asyncpg" if rule.id == "prepared-stale" else "psycopg2"
+    whole, less = (told(try_or_skip(schema, rule.bad, using, driver=driver)) for using in (RULES, rest))
+    assert whole != less, "another rule tells the same"
 
 
 @pytest.mark.parametrize("rule", PROVING, ids=lambda rule: rule.id)
