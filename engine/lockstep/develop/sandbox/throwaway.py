@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import psycopg2.errors
 from psycopg2 import sql
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -39,6 +40,8 @@ _MISSING = re.compile(
     r'(?:schema|relation|role|type|extension|publication|foreign-data wrapper|function) "?[^"]+"? '
     r"(?:does not exist|is not available)"
 )
+COPY_TRIES = 5
+_LEAVE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
 _ROLES = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'"
 
 
@@ -115,12 +118,24 @@ def copied(url: str) -> Iterator[str]:
 @contextlib.contextmanager
 def _made_on(server: URL, template: str = "template0") -> Iterator[str]:
     name = PREFIX + secrets.token_hex(8)
-    _execute(server, "CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'", name, template)
+    _create(server, name, template)
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
         with _outside(server, f"{name} stays", "drop that database by hand") as cursor:
             drop_database.database(cursor.execute, cursor.connection.server_version, name)
+
+
+def _create(server: URL, name: str, template: str) -> None:
+    """Create a database. A session that was closed on the template may be there for a while: then it is ended."""
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(*map(sql.Identifier, (name, template)))
+    with _outside(server, "no throw-away database", f"{VARIABLE} needs a role with CREATEDB") as cursor:
+        for _ in range(COPY_TRIES - 1):  # the server itself waits five seconds each time
+            try:
+                return cursor.execute(create)
+            except psycopg2.errors.ObjectInUse:
+                cursor.execute(_LEAVE, (template,))
+        return cursor.execute(create)
 
 
 @contextlib.contextmanager
