@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import psycopg2
 import sqlalchemy as sa
@@ -10,8 +11,9 @@ from sqlalchemy import orm
 
 from tests.contract.attack import models, operations
 
-ROLE = "attacked_app"
-WORKER = "attacked_worker"
+# Roles are the whole server's: each process of the tests has its own, as some revisions change them for a while.
+_WHO = os.environ.get("PYTEST_XDIST_WORKER", "")
+ROLE, WORKER = f"attacked_app{_WHO}", f"attacked_worker{_WHO}"
 BEFORE = """
 CREATE EXTENSION IF NOT EXISTS citext;
 CREATE EXTENSION IF NOT EXISTS pg_trgm;

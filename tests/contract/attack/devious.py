@@ -601,6 +601,7 @@ LIMITS = (
         CLEAN,
         "DROP INDEX uq_subscriptions_active",
         "CREATE UNIQUE INDEX uq_subscriptions_active ON subscriptions (account_id DESC NULLS LAST) WHERE active",
+        before_16=SAID,
     ),
     _r(
         "index-include",
@@ -782,6 +783,7 @@ ROLES = (
         "GRANT SELECT, INSERT, UPDATE, DELETE ON notes TO @WORKER@",
         "GRANT @WORKER@ TO @APP@",
         "REVOKE ALL ON notes FROM @APP@ --> ALTER ROLE @APP@ NOINHERIT",
+        before_16=DEFERRED,  # whether rights are inherited is the role's matter there, not the grant's
     ),
     _r("group-joined", SAID, "GRANT @WORKER@ TO @APP@"),
     _r("column-rights", DEFERRED, "REVOKE SELECT ON notes FROM @APP@", "GRANT SELECT (id) ON notes TO @APP@"),
