@@ -158,30 +158,3 @@ def test_a_foreign_project_gets_a_revision_without_its_database(foreign, run, se
     again = run("revision", "-m", "second", project=foreign, url="", MIGRATOR_SHADOW_URL=server.url)
     assert again.last == "done: the migrations already lead to the models; nothing was written"
     assert run("upgrade", project=foreign).code == 0
-
-
-def test_models_that_only_env_py_knows_are_compared_by_check_and_by_drift(foreign, run, db, server, tmp_path):
-    """A verb that says that all holds has looked with the eyes of the verb that would write a revision."""
-    shadowed = {"project": foreign, "MIGRATOR_SHADOW_URL": server.url}
-    foreign.sql("a1", "CREATE TABLE t (id serial PRIMARY KEY)")
-    assert run("upgrade", "--check-drift", **shadowed).out.count("not looked for: env.py gives no target_metadata") == 1
-    assert "unchecked  that the migrations lead to the models: env.py gives no" in run("check", **shadowed).out
-    (tmp_path / "known_models.py").write_text(
-        "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
-        "sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('n', sa.Integer))\n"
-    )
-    text = foreign.env_py.read_text().replace(
-        "target_metadata = None",
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom known_models import metadata as target_metadata",
-    )
-    foreign.env_py.write_text(text)
-    checked = run("check", **shadowed)
-    assert checked.code == 1
-    assert "the migrations do not lead to the models: column t.n" in checked.text
-    foreign.sql("b2", "ALTER TABLE t ADD COLUMN n int")
-    assert run("check", **shadowed).code == 0
-    assert run("upgrade", "--check-drift", **shadowed).code == 0
-    db.rows("ALTER TABLE t DROP COLUMN n")
-    drifted = run("upgrade", "--check-drift", **shadowed)
-    assert drifted.code == 1
-    assert "the database differs from the models: column t.n" in drifted.last

@@ -13,7 +13,7 @@ from lockstep.develop.autogenerate import comparison
 from lockstep.errors import Usage
 from lockstep.postgres import connect
 from lockstep.postgres.address import address
-from lockstep.project import environment, release_contract
+from lockstep.project import environment
 
 if TYPE_CHECKING:
     from lockstep.develop.autogenerate.comparison import Comparison
@@ -23,24 +23,18 @@ if TYPE_CHECKING:
     from lockstep.settings import Settings
 
 
-def find(where: Address, settings: Settings, project: Project) -> tuple[list[str], list[str]] | None:
-    """Return each difference between a database and the project's models, and tables that nobody of ours made.
-
-    None where env.py gives no models to compare with.
-    """
+def find(where: Address, settings: Settings, project: Project) -> tuple[list[str], list[str]]:
+    """Return each difference between a database and the project's models, and tables that nobody of ours made."""
     try:
         with replay.at(settings, project) as replayed:
-            if not release_contract.are_models_known(project):
-                return None
             compared = proving.compare(settings, project, replayed.url)
     except Usage as missing:
         if "throw-away" not in missing.message:
             raise
-        found = _by_alembic(where, settings, project)
-        return None if found is None else (found, [])
-    made: list[Comparison] = []
-    _inside(where, settings, project, lambda context: made.append(comparison.made(context, wanted=compared.wanted)))
-    return _told(made[0], compared.now)
+        return _by_alembic(where, settings, project), []
+    found: list[Comparison] = []
+    _inside(where, settings, project, lambda context: found.append(comparison.made(context, wanted=compared.wanted)))
+    return _told(found[0], compared.now)
 
 
 def _told(found: Comparison, by_revisions: Definitions) -> tuple[list[str], list[str]]:
@@ -53,17 +47,16 @@ def _told(found: Comparison, by_revisions: Definitions) -> tuple[list[str], list
     return lines, [".".join(filter(None, place)) for place in sorted(strangers, key=str)]
 
 
-def _by_alembic(where: Address, settings: Settings, project: Project) -> list[str] | None:
+def _by_alembic(where: Address, settings: Settings, project: Project) -> list[str]:
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - only this comparison needs it
 
     found: list[str] = []
 
     def work(context: Any) -> None:
-        if models := context.opts.get("target_metadata"):
-            found.extend(map(_shown, compare_metadata(context, models)))
+        found.extend(map(_shown, compare_metadata(context, context.opts["target_metadata"])))
 
     _inside(where, settings, project, work)
-    return found if release_contract.are_models_known(project) else None
+    return found
 
 
 def _inside(where: Address, settings: Settings, project: Project, work: Any) -> None:

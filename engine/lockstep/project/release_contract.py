@@ -60,11 +60,6 @@ def is_declared(project: Project) -> bool:
     return bool(project.settings.contract or project.settings.models)
 
 
-def are_models_known(project: Project) -> bool:
-    """Tell whether there are models to compare a schema with: named by the project or its env.py."""
-    return bool(project.settings.models or _metadata(project))
-
-
 def _from_json_or_metadata(project: Project) -> Contract | None:
     known = project.configured
     if "contract" not in known or (not is_declared(project) and known.get("derived_of") is not _metadata(project)):
