@@ -24,6 +24,16 @@ def test_an_untouched_project_is_migrated_through_its_own_env_py(foreign, run, d
     assert db.steps() == [("a1", "up", "finished"), ("a1", "down", "finished")]
 
 
+def test_what_is_not_compared_for_want_of_a_models_file_is_said(foreign, run):
+    foreign.sql("a1", "CREATE TABLE t (id int)")
+    said = run("upgrade", "--check-drift", project=foreign)
+    assert said.code == 0, said.text
+    assert "drift      not looked for: the project names no models file" in said.out
+    said = run("check", project=foreign)
+    assert said.code == 0, said.text
+    assert "unchecked  that the migrations lead to the models: the project names no models file" in said.out
+
+
 def test_the_url_of_its_alembic_ini_is_used_where_no_variable_is_set(foreign, run, db):
     foreign.sql("a1", "CREATE TABLE t (id int)")
     done = run("upgrade", project=foreign, url="")

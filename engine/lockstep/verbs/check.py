@@ -36,6 +36,8 @@ def main(settings: Settings, report: Report, _arguments: Namespace) -> int:
     if len(heads) == 1 and project.models:
         findings += _drift(settings, project)
         report.line("checked    that the migrations lead to the models")
+    elif len(heads) == 1:
+        report.line("unchecked  that the migrations lead to the models: the project names no models file")
     if len(heads) == 1:
         findings += checkpoint.findings(settings, project, report)
     report.data["findings"] = findings

@@ -58,7 +58,10 @@ def _check_drift(settings: Settings, outcome: Outcome, report: Report) -> None:
 
     interrupt.heed()
     project = environment.load(settings, manifest.of(settings))
-    if project.models is None or set(outcome.heads_after) != set(project.script.get_heads()):
+    if project.models is None:
+        report.line("drift      not looked for: the project names no models file")
+        return
+    if set(outcome.heads_after) != set(project.script.get_heads()):
         report.line("drift      not looked for: the database is not at the head of these files")
         return
     with connected_run.connected(settings, report) as run:
