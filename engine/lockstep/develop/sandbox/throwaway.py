@@ -127,13 +127,15 @@ def _made_on(server: URL, template: str = "template0") -> Iterator[str]:
 
 
 def _create(server: URL, name: str, template: str) -> None:
-    """Create a database. A session that was closed on the template may be there for a while: then it is ended."""
+    """Create a database. A session that was closed on a template of ours may be there for a while: it is ended."""
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(*map(sql.Identifier, (name, template)))
     with _outside(server, "no throw-away database", f"{VARIABLE} needs a role with CREATEDB") as cursor:
         for _ in range(COPY_TRIES - 1):  # the server itself waits five seconds each time
             try:
                 return cursor.execute(create)
             except psycopg2.errors.ObjectInUse:
+                if not template.startswith(PREFIX):
+                    raise
                 cursor.execute(_LEAVE, (template,))
         return cursor.execute(create)
 
